@@ -1,0 +1,59 @@
+//! What the operator reports about a `RealtimeTenant`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Observed state of a `RealtimeTenant`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RealtimeTenantStatus {
+    /// The `metadata.generation` this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What the fleet is asked to run: the generation it was compiled from, a dash, and eight hex digits of the
+    /// compiled configuration's hash, which moves with the Secrets, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_version: Option<String>,
+    /// How far the fleet has come with `configVersion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetStatus>,
+    /// Accepted, ResolvedRefs, Programmed and Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How many server pods run `configVersion`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetStatus {
+    /// `programmed/eligible`, for people.
+    pub summary: String,
+    /// Server pods that should run this tenant.
+    #[schemars(range(min = 0))]
+    pub eligible: i32,
+    /// Of these, pods that have acknowledged exactly `configVersion`.
+    #[schemars(range(min = 0))]
+    pub programmed: i32,
+    /// Of these, pods that refused it.
+    #[schemars(range(min = 0))]
+    pub rejected: i32,
+    /// Pods that have not acknowledged it: the first five by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub lagging: Vec<LaggingPod>,
+}
+
+/// A server pod that does not run `configVersion` yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LaggingPod {
+    /// The pod's name.
+    pub pod: String,
+    /// What stands in the way, in a few words.
+    pub reason: String,
+    /// Since when.
+    pub since: Time,
+}

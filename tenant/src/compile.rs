@@ -1,0 +1,286 @@
+//! From a resource and its resolved Secrets to one message for the servers. Pure: what it needs is handed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use carillon_crds::{JwtKeySpec, RealtimeTenantSpec, Reason, SecretKeyReference};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    ConfigVersion, OriginPattern, Quotas, SecretBytes, TenantConfig, TenantId, TenantMessage,
+    jwt_policy::{JwtMessage, KeyMessage, prepare},
+    push::ApiKeyMessage,
+};
+
+/// Shortest API key, in bytes.
+const API_KEY_BYTES_MIN: usize = 32;
+/// Longest Secret that is looked at, in bytes.
+const SECRET_BYTES_MAX: usize = 16 << 10;
+
+/// Why a configuration can't be used: a stable word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectionCode {
+    /// A field's value.
+    Invalid,
+    /// A Secret that does not exist.
+    SecretNotFound,
+    /// A Secret without the key that is named.
+    SecretKeyNotFound,
+    /// A Secret's content.
+    SecretInvalid,
+}
+
+impl RejectionCode {
+    /// The reason that goes into the resource's conditions.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Invalid => Reason::Invalid,
+            Self::SecretNotFound => Reason::SecretNotFound,
+            Self::SecretKeyNotFound => Reason::SecretKeyNotFound,
+            Self::SecretInvalid => Reason::SecretInvalid,
+        }
+    }
+}
+
+/// One thing that is wrong with a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The stable word.
+    pub code: RejectionCode,
+    /// The field, as in `spec.auth.jwt.keys[0].secretKeyRef`.
+    pub field: String,
+    /// What is wrong and what helps. Never holds a byte of a Secret.
+    pub message: String,
+}
+
+impl std::fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Why a Secret's key could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretError {
+    /// There is no such Secret.
+    SecretNotFound,
+    /// The Secret has no such key.
+    KeyNotFound,
+}
+
+/// What was found under each reference of one resource.
+#[derive(Clone, Debug, Default)]
+pub struct ResolvedSecrets(BTreeMap<SecretKeyReference, Result<SecretBytes, SecretError>>);
+
+impl ResolvedSecrets {
+    /// Resolves every reference of `spec` by `look_up`.
+    pub fn resolve(spec: &RealtimeTenantSpec, mut look_up: impl FnMut(&SecretKeyReference) -> Result<SecretBytes, SecretError>) -> Self {
+        Self(references(spec).into_iter().map(|reference| (reference.clone(), look_up(reference))).collect())
+    }
+
+    fn get(&self, reference: &SecretKeyReference, field: String) -> Result<&SecretBytes, Rejection> {
+        let SecretKeyReference { name, key } = reference;
+        match self.0.get(reference) {
+            Some(Ok(bytes)) if bytes.expose().len() > SECRET_BYTES_MAX => Err(Rejection {
+                code: RejectionCode::SecretInvalid,
+                field,
+                message: format!("key {key:?} of Secret {name:?} is larger than {SECRET_BYTES_MAX} bytes"),
+            }),
+            Some(Ok(bytes)) => Ok(bytes),
+            Some(Err(SecretError::KeyNotFound)) => {
+                Err(Rejection { code: RejectionCode::SecretKeyNotFound, field, message: format!("Secret {name:?} has no key {key:?}") })
+            }
+            Some(Err(SecretError::SecretNotFound)) | None => Err(Rejection {
+                code: RejectionCode::SecretNotFound,
+                field,
+                message: format!("Secret {name:?} does not exist in this namespace"),
+            }),
+        }
+    }
+}
+
+/// Every Secret key that `spec` refers to.
+pub fn references(spec: &RealtimeTenantSpec) -> BTreeSet<&SecretKeyReference> {
+    let keys = spec.auth.jwt.keys.iter().map(|key| &key.secret_key_ref);
+    keys.chain(spec.auth.api_keys.iter().map(|key| &key.secret_key_ref)).collect()
+}
+
+/// The tenant id of a resource: `spec.tenantId`, or `metadata.name`.
+///
+/// # Errors
+///
+/// A [`Rejection`] of the field that it comes from.
+pub fn tenant_id(name: &str, spec: &RealtimeTenantSpec) -> Result<TenantId, Rejection> {
+    let (field, text) = match &spec.tenant_id {
+        Some(text) => ("spec.tenantId", text.as_str()),
+        None => ("metadata.name", name),
+    };
+    TenantId::new(text).map_err(|error| Rejection {
+        code: RejectionCode::Invalid,
+        field: field.to_owned(),
+        message: format!("as a tenant id {error}"),
+    })
+}
+
+/// All that is wrong, or the message to push.
+pub type CompileOutcome = Result<TenantMessage, Vec<Rejection>>;
+
+/// Compiles the resource `name` of `generation`.
+///
+/// # Errors
+///
+/// Every rejection that is found, so that they can be mended at once.
+pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets) -> CompileOutcome {
+    let mut rejections = Vec::new();
+    let tenant_id = keep(&mut rejections, tenant_id(name, spec));
+    let jwt = compile_jwt(spec, secrets, &mut rejections);
+    let api_keys = compile_api_keys(spec, secrets, &mut rejections);
+    let origins = compile_origins(spec, &mut rejections);
+    check_quotas(spec, &mut rejections);
+    let (Some(tenant_id), true) = (tenant_id, rejections.is_empty()) else { return Err(rejections) };
+
+    let mut message = TenantMessage {
+        tenant_id,
+        config_version: ConfigVersion::new(generation, &[0; 32]),
+        suspended: spec.suspended,
+        jwt,
+        api_keys,
+        origins,
+        quotas: Quotas::from(&spec.quotas),
+    };
+    // The hash is over the canonical form with a version that says only the generation.
+    let canonical = serde_json::to_vec(&message).expect("a message serialises to JSON");
+    message.config_version = ConfigVersion::new(generation, &Sha256::digest(canonical).into());
+    // What servers do with it, so that nothing is pushed that they would refuse.
+    TenantConfig::try_from(message.clone()).map_err(|rejection| vec![rejection])?;
+    Ok(message)
+}
+
+fn keep<T>(rejections: &mut Vec<Rejection>, result: Result<T, Rejection>) -> Option<T> {
+    result.map_err(|rejection| rejections.push(rejection)).ok()
+}
+
+fn invalid(field: impl Into<String>, message: impl Into<String>) -> Rejection {
+    Rejection { code: RejectionCode::Invalid, field: field.into(), message: message.into() }
+}
+
+fn compile_jwt(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections: &mut Vec<Rejection>) -> JwtMessage {
+    let jwt = &spec.auth.jwt;
+    check_count("spec.auth.jwt.keys", jwt.keys.len(), 1, 16, rejections);
+    let mut kids = BTreeSet::new();
+    for (index, key) in jwt.keys.iter().enumerate() {
+        if let Some(kid) = &key.kid
+            && !kids.insert(kid)
+        {
+            rejections.push(invalid(
+                format!("spec.auth.jwt.keys[{index}].kid"),
+                format!("{kid:?} stands twice; kid must be unique within the tenant"),
+            ));
+        }
+    }
+    let keys = jwt.keys.iter().enumerate().filter_map(|(index, key)| keep(rejections, compile_key(index, key, secrets))).collect();
+    if jwt.leeway_seconds > 300 {
+        rejections.push(invalid("spec.auth.jwt.leewaySeconds", "must be at most 300"));
+    }
+    if jwt.max_lifetime_seconds.is_some_and(|seconds| !(60..=31_536_000).contains(&seconds)) {
+        rejections.push(invalid("spec.auth.jwt.maxLifetimeSeconds", "must be from 60 to 31536000"));
+    }
+    for (field, name) in [("tenant", &jwt.claims.tenant), ("user", &jwt.claims.user)] {
+        if name.is_empty() || name.len() > 128 {
+            rejections.push(invalid(format!("spec.auth.jwt.claims.{field}"), "must be the name of a claim, 1 to 128 bytes long"));
+        }
+    }
+    if let Some(audiences) = &jwt.audiences {
+        check_count("spec.auth.jwt.audiences", audiences.len(), 1, 16, rejections);
+    }
+    JwtMessage {
+        keys,
+        issuer: jwt.issuer.clone(),
+        audiences: jwt.audiences.as_ref().map(|audiences| audiences.iter().cloned().collect()),
+        leeway_seconds: jwt.leeway_seconds,
+        max_lifetime_seconds: jwt.max_lifetime_seconds,
+        tenant_claim: jwt.claims.tenant.clone(),
+        user_claim: jwt.claims.user.clone(),
+    }
+}
+
+fn compile_key(index: usize, key: &JwtKeySpec, secrets: &ResolvedSecrets) -> Result<KeyMessage, Rejection> {
+    let field = format!("spec.auth.jwt.keys[{index}].secretKeyRef");
+    let message = KeyMessage {
+        kid: key.kid.clone(),
+        algorithm: key.algorithm,
+        material: secrets.get(&key.secret_key_ref, field.clone())?.clone(),
+        not_after: key.not_after.as_ref().map(|time| time.0.as_second()),
+    };
+    let SecretKeyReference { name, key } = &key.secret_key_ref;
+    match prepare(message.clone()) {
+        Ok(_) => Ok(message),
+        Err(error) => {
+            Err(Rejection { code: RejectionCode::SecretInvalid, field, message: format!("key {key:?} of Secret {name:?} {error}") })
+        }
+    }
+}
+
+fn compile_api_keys(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections: &mut Vec<Rejection>) -> Vec<ApiKeyMessage> {
+    check_count("spec.auth.apiKeys", spec.auth.api_keys.len(), 0, 16, rejections);
+    let mut names = BTreeSet::new();
+    let mut compiled = Vec::new();
+    for (index, key) in spec.auth.api_keys.iter().enumerate() {
+        let field = format!("spec.auth.apiKeys[{index}].secretKeyRef");
+        if !names.insert(&key.name) {
+            rejections
+                .push(invalid(format!("spec.auth.apiKeys[{index}].name"), format!("{:?} stands twice; names must be unique", key.name)));
+        }
+        let Some(bytes) = keep(rejections, secrets.get(&key.secret_key_ref, field.clone())) else { continue };
+        // A file with a key in it commonly ends in a newline, and no HTTP header can hold one.
+        let presented = bytes.expose().trim_ascii();
+        if presented.len() < API_KEY_BYTES_MIN || !presented.iter().all(u8::is_ascii_graphic) {
+            rejections.push(Rejection {
+                code: RejectionCode::SecretInvalid,
+                field,
+                message: format!(
+                    "key {:?} of Secret {:?} must be at least {API_KEY_BYTES_MIN} printable characters without spaces",
+                    key.secret_key_ref.key, key.secret_key_ref.name
+                ),
+            });
+            continue;
+        }
+        compiled.push(ApiKeyMessage {
+            name: key.name.clone(),
+            sha256: Sha256::digest(presented).into(),
+            permissions: key.permissions.clone(),
+        });
+    }
+    compiled
+}
+
+fn compile_origins(spec: &RealtimeTenantSpec, rejections: &mut Vec<Rejection>) -> Option<Vec<OriginPattern>> {
+    let origins = spec.allowed_origins.as_ref()?;
+    check_count("spec.allowedOrigins", origins.len(), 1, 32, rejections);
+    let parsed = origins.iter().enumerate().filter_map(|(index, text)| {
+        keep(rejections, OriginPattern::parse(text).map_err(|error| invalid(format!("spec.allowedOrigins[{index}]"), error)))
+    });
+    Some(parsed.collect())
+}
+
+fn check_quotas(spec: &RealtimeTenantSpec, rejections: &mut Vec<Rejection>) {
+    let quotas = &spec.quotas;
+    let ranges = [
+        ("rooms.maxPerConnection", quotas.rooms.max_per_connection, 1, 1000),
+        ("messages.burstPerConnection", quotas.messages.burst_per_connection, 1, 100_000),
+        ("messages.maxBytes", quotas.messages.max_bytes, 64, Quotas::BYTES_MAX),
+        ("publish.maxBytes", quotas.publish.max_bytes, 64, Quotas::BYTES_MAX),
+    ];
+    for (field, value, min, max) in ranges {
+        if value.is_some_and(|value| !(min..=max).contains(&value)) {
+            rejections.push(invalid(format!("spec.quotas.{field}"), format!("must be from {min} to {max}")));
+        }
+    }
+}
+
+fn check_count(field: &str, count: usize, min: usize, max: usize, rejections: &mut Vec<Rejection>) {
+    if !(min..=max).contains(&count) {
+        rejections.push(invalid(field, format!("has {count} items; from {min} to {max} are allowed")));
+    }
+}

@@ -1,0 +1,28 @@
+//! The contract between the operator and the servers.
+//!
+//! A `RealtimeTenant` and the Secrets it names are [compiled](compile::compile) into a [`TenantMessage`]: self-contained,
+//! validated, versioned by a hash. Messages are pushed to servers, which turn them into [`TenantConfig`]s, ready to enforce.
+//! Everything here is pure: no I/O, no clock, no Kubernetes client, no HTTP server, no Redis.
+
+pub mod compile;
+mod config;
+mod ids;
+mod jwt_policy;
+mod origin;
+pub mod push;
+mod quota;
+mod refusal;
+mod secret;
+mod version;
+
+pub use carillon_crds::{Limit, Permission, SigningAlgorithm};
+pub use compile::{CompileOutcome, Rejection, RejectionCode, ResolvedSecrets, SecretError};
+pub use config::{ApiKey, TenantConfig};
+pub use ids::{ConnectionId, IdError, RoomName, TenantId, UserId};
+pub use jwt_policy::{JwtPolicy, KeyFingerprint, KeyMaterialError, VerificationKey};
+pub use origin::{OriginPattern, OriginPolicy};
+pub use push::TenantMessage;
+pub use quota::Quotas;
+pub use refusal::{Code, Refusal, Scope};
+pub use secret::SecretBytes;
+pub use version::ConfigVersion;

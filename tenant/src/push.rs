@@ -1,0 +1,194 @@
+//! What the operator and the servers say to each other over the admin port.
+//!
+//! A pod that is new to the operator is asked for its [`State`]. One that runs nothing, or too much else, gets a [`Snapshot`]; all
+//! others get a [`Delta`] on top of what they are known to run. Each push is answered with an [`Answer`], tenant by tenant.
+
+use std::collections::BTreeMap;
+
+use carillon_crds::Permission;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{ConfigVersion, OriginPattern, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage};
+
+/// The version of this protocol. A server answers a push of another version with 400 and the code `protocol_version`.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// `GET`: the server's [`State`].
+pub const STATE_PATH: &str = "/v1/config/state";
+/// `PUT`: a [`Snapshot`].
+pub const SNAPSHOT_PATH: &str = "/v1/config/snapshot";
+/// `PATCH`: a [`Delta`].
+pub const DELTA_PATH: &str = "/v1/config";
+/// Largest body of a push, in bytes after decompression.
+pub const PUSH_BYTES_MAX: usize = 256 << 20;
+
+/// One tenant's configuration as it travels: self-contained and already validated by the compiler.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantMessage {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Which version this is.
+    pub config_version: ConfigVersion,
+    /// True: nobody may be connected.
+    pub suspended: bool,
+    /// How tokens are verified.
+    pub jwt: JwtMessage,
+    /// Keys for the HTTP API.
+    pub api_keys: Vec<ApiKeyMessage>,
+    /// Where browsers may come from; absent leaves it to the fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<OriginPattern>>,
+    /// Limits, with every default filled in.
+    pub quotas: Quotas,
+}
+
+/// One key for the HTTP API as it travels: the hash, never the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApiKeyMessage {
+    /// What the key is called in logs.
+    pub name: String,
+    /// SHA-256 of the key, in hex.
+    #[serde(with = "hex")]
+    pub sha256: [u8; 32],
+    /// What it may do.
+    pub permissions: Vec<Permission>,
+}
+
+/// What all servers of a fleet share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetSettings {
+    /// The key of the MAC in the session ids that long-polling clients hold: 32 bytes.
+    pub session_key: SecretBytes,
+}
+
+/// Everything a server should run. Tenants it runs that are neither in `tenants` nor in `keep` are removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Snapshot {
+    /// [`PROTOCOL_VERSION`].
+    pub protocol_version: u32,
+    /// What all servers share.
+    pub fleet: FleetSettings,
+    /// Every tenant that compiles.
+    pub tenants: Vec<TenantMessage>,
+    /// Tenants that exist but don't compile now: a server that runs one keeps what it has.
+    pub keep: Vec<TenantId>,
+}
+
+/// What changed since the state whose digest is `base_digest`. A server whose digest is another answers 409 and its [`State`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Delta {
+    /// [`PROTOCOL_VERSION`].
+    pub protocol_version: u32,
+    /// The [`digest`] of what the server should be running before.
+    pub base_digest: String,
+    /// New and changed tenants.
+    pub upserts: Vec<TenantMessage>,
+    /// Tenants that are gone.
+    pub removals: Vec<TenantId>,
+}
+
+/// What a server runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// [`PROTOCOL_VERSION`].
+    pub protocol_version: u32,
+    /// Drawn anew each time the server's process starts.
+    pub boot_id: String,
+    /// False until the first snapshot: the server serves nobody.
+    pub programmed: bool,
+    /// The [`digest`] of `applied`.
+    pub digest: String,
+    /// Every tenant it runs.
+    pub applied: Vec<Applied>,
+}
+
+/// A server's answer to a push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Drawn anew each time the server's process starts.
+    pub boot_id: String,
+    /// The [`digest`] of what it runs now.
+    pub digest: String,
+    /// The tenants of this push that it runs now.
+    pub applied: Vec<Applied>,
+    /// The tenants of this push that it refused: it keeps their last good version.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A tenant and the version a server runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The version.
+    pub config_version: ConfigVersion,
+}
+
+/// A tenant that a server refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejected {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The version that was refused.
+    pub config_version: ConfigVersion,
+    /// A stable word.
+    pub code: RejectionCode,
+    /// The field of the resource that is to blame.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// What a server says when it can't take a push at all: with 400, 409 or 413.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PushError {
+    /// `protocol_version`, `malformed`, `base_digest` or `too_large`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// The digest of a set of tenants and versions: SHA-256 in hex over its sorted lines `tenant version`.
+pub fn digest<'a>(applied: impl IntoIterator<Item = (&'a TenantId, &'a ConfigVersion)>) -> String {
+    let sorted: BTreeMap<_, _> = applied.into_iter().collect();
+    let mut hash = Sha256::new();
+    for (tenant, version) in sorted {
+        hash.update(tenant.as_str());
+        hash.update(b" ");
+        hash.update(version.as_str());
+        hash.update(b"\n");
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let error = || de::Error::custom("must be 64 hex digits");
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(error());
+        }
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| error())?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| error())?;
+        }
+        Ok(bytes)
+    }
+}
