@@ -64,6 +64,16 @@ pub struct FleetSettings {
     pub session_key: SecretBytes,
 }
 
+impl FleetSettings {
+    /// Tells one set of settings from another without telling what they are: SHA-256 in hex, with a prefix of its own.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(b"carillon fleet settings\0");
+        hash.update(self.session_key.expose());
+        to_hex(&hash.finalize())
+    }
+}
+
 /// Everything a server should run. Tenants it runs that are neither in `tenants` nor in `keep` are removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -102,6 +112,9 @@ pub struct State {
     pub boot_id: String,
     /// False until the first snapshot: the server serves nobody.
     pub programmed: bool,
+    /// The [`FleetSettings::digest`] of the settings it runs; absent until the first snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet_digest: Option<String>,
     /// The [`digest`] of `applied`.
     pub digest: String,
     /// Every tenant it runs.
@@ -168,14 +181,18 @@ pub fn digest<'a>(applied: impl IntoIterator<Item = (&'a TenantId, &'a ConfigVer
         hash.update(version.as_str());
         hash.update(b"\n");
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&hash.finalize())
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        serializer.serialize_str(&super::to_hex(bytes))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
