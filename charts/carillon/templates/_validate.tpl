@@ -15,4 +15,7 @@
 {{- if and .Values.sessionKey.existingSecret.key (not .Values.sessionKey.existingSecret.name) -}}
 {{- fail "sessionKey.existingSecret.key is set without sessionKey.existingSecret.name" -}}
 {{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
+{{- fail "ingress.host must be set when ingress.enabled is true" -}}
+{{- end -}}
 {{- end -}}
