@@ -1,1 +1,101 @@
-//! server
+//! The Carillon server: Socket.IO for many tenants, programmed by push.
+//!
+//! A request comes in through [`listener`] and [`front`], becomes a connection of the [`engine`], a [`session`] by the [`handshake`],
+//! and a member of rooms in [`fan_out`]; [`fleet`] is every other server. What all of them obey stands in the [`config_store`].
+
+pub mod commands;
+pub mod config_store;
+pub mod core;
+pub mod cors;
+pub mod engine;
+pub mod fan_out;
+pub mod fleet;
+pub mod front;
+pub mod handshake;
+pub mod http_api;
+pub mod jwt;
+pub mod listener;
+pub mod metrics;
+pub mod origin_index;
+pub mod problem;
+pub mod proxy;
+pub mod quota;
+pub mod session;
+pub mod session_ids;
+pub mod shutdown;
+pub mod transport;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use carillon_tenant::OriginPolicy;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{config_store::ConfigStore, core::Core, engine::Heartbeat, fleet::Fleet, front::Front, metrics::Metrics};
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where clients and the HTTP API come in.
+    pub listen: SocketAddr,
+    /// Origins of browsers, for tenants that name none.
+    pub frontend: OriginPolicy,
+    /// The engine's pings.
+    pub heartbeat: Heartbeat,
+    /// How long leaving takes.
+    pub drain_window: Duration,
+}
+
+/// A running server.
+pub struct Server {
+    core: Arc<Core>,
+    address: SocketAddr,
+    drain_window: Duration,
+    stop: CancellationToken,
+    _io: socketioxide::SocketIo,
+}
+
+impl Server {
+    /// Starts to serve. `pages` are served beside the HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// When the port can't be had.
+    pub async fn start(options: Options, pages: Router) -> io::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let boot_id = format!("{:016x}", rand::random::<u64>());
+        let fleet = Fleet::alone(boot_id.clone());
+        let config = ConfigStore::new(boot_id, options.frontend.clone(), metrics.clone(), fleet.clone());
+        let core = Core::new(config, fleet, metrics);
+        let (engine, io) = engine::start(&core, options.heartbeat);
+        let front = Front::new(core.clone(), engine, http_api::router(core.clone()).merge(pages));
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        tokio::spawn(listener::serve(listener, front.clone(), options.heartbeat.timeout, stop.clone()));
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            while stopped.run_until_cancelled(tokio::time::sleep(front::SWEEP_INTERVAL)).await.is_some() {
+                front.sweep();
+            }
+        });
+        Ok(Self { core, address, drain_window: options.drain_window, stop, _io: io })
+    }
+
+    /// What the parts share: configuration, metrics, fleet.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets clients go over the drain window, then stops.
+    pub async fn shut_down(self) {
+        shutdown::drain(&self.core, self.drain_window).await;
+        self.stop.cancel();
+    }
+}

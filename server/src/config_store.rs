@@ -1,0 +1,209 @@
+//! What this server runs: one immutable view, swapped whole.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use carillon_tenant::{
+    ConfigVersion, OriginPolicy, TenantConfig, TenantId, TenantMessage,
+    push::{Answer, Applied, Delta, FleetSettings, Rejected, Snapshot, State, digest},
+};
+
+use crate::{fan_out::Tenant, fleet::Fleet, metrics::Metrics, origin_index::OriginIndex};
+
+/// The tenants in force. A cheap handle.
+#[derive(Clone, Debug)]
+pub struct ConfigStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    boot_id: String,
+    frontend: OriginPolicy,
+    metrics: Arc<Metrics>,
+    fleet: Fleet,
+    view: ArcSwap<View>,
+    /// Held by the one push that is being applied.
+    applying: Mutex<()>,
+    heard_at: Mutex<Option<Instant>>,
+}
+
+/// Everything a handshake or a publish looks up.
+#[derive(Debug, Default)]
+pub struct View {
+    tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// Names of claims that hold a tenant id somewhere, the usual one first.
+    tenant_claims: Vec<String>,
+    origins: OriginIndex,
+    /// What all servers share; `None` until the first snapshot.
+    pub settings: Option<FleetSettings>,
+}
+
+/// Why a delta can't be applied: it is on top of something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseMismatch;
+
+impl View {
+    /// The tenant of that id.
+    pub fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(id)
+    }
+
+    /// Every tenant.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
+    }
+
+    /// Names of claims that hold a tenant id, the usual one first.
+    pub fn tenant_claims(&self) -> &[String] {
+        &self.tenant_claims
+    }
+
+    /// True when some tenant lets pages of `origin` in.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.origins.allows(origin)
+    }
+}
+
+impl ConfigStore {
+    /// A store that holds nothing yet.
+    pub fn new(boot_id: String, frontend: OriginPolicy, metrics: Arc<Metrics>, fleet: Fleet) -> Self {
+        Self(Arc::new(Inner {
+            boot_id,
+            frontend,
+            metrics,
+            fleet,
+            view: ArcSwap::default(),
+            applying: Mutex::default(),
+            heard_at: Mutex::default(),
+        }))
+    }
+
+    /// What is in force. Load it once per event, and finish with it.
+    pub fn view(&self) -> Guard<Arc<View>> {
+        self.0.view.load()
+    }
+
+    /// True once a snapshot was taken.
+    pub fn programmed(&self) -> bool {
+        self.view().settings.is_some()
+    }
+
+    /// The fleet's own origins, for tenants that name none.
+    pub fn frontend(&self) -> &OriginPolicy {
+        &self.0.frontend
+    }
+
+    /// Seconds since the operator was last heard; 0 before that.
+    pub fn age_seconds(&self) -> f64 {
+        self.0.heard_at.lock().expect("no panic under this lock").map_or(0.0, |at| at.elapsed().as_secs_f64())
+    }
+
+    /// What is in force, for the operator.
+    pub fn state(&self) -> State {
+        self.hear();
+        let view = self.view();
+        State {
+            protocol_version: carillon_tenant::push::PROTOCOL_VERSION,
+            boot_id: self.0.boot_id.clone(),
+            programmed: view.settings.is_some(),
+            fleet_digest: view.settings.as_ref().map(carillon_tenant::push::FleetSettings::digest),
+            digest: digest_of(&view),
+            applied: view.tenants.values().map(|tenant| applied(tenant)).collect(),
+        }
+    }
+
+    /// Replaces everything. Tenants that are refused, and those the snapshot says to keep, stay as they are.
+    pub fn replace(&self, snapshot: Snapshot) -> Answer {
+        let Snapshot { fleet, tenants, keep, .. } = snapshot;
+        let mentioned: HashSet<TenantId> = tenants.iter().map(|tenant| tenant.tenant_id.clone()).chain(keep).collect();
+        let _applying = self.0.applying.lock().expect("no panic under this lock");
+        let removals = self.view().tenants.keys().filter(|id| !mentioned.contains(*id)).cloned().collect();
+        self.apply(Some(fleet), tenants, removals)
+    }
+
+    /// Applies a change on top of the state that its base digest names.
+    ///
+    /// # Errors
+    ///
+    /// [`BaseMismatch`] when that is not what is in force.
+    pub fn change(&self, delta: Delta) -> Result<Answer, BaseMismatch> {
+        let _applying = self.0.applying.lock().expect("no panic under this lock");
+        let view = self.view();
+        if view.settings.is_none() || digest_of(&view) != delta.base_digest {
+            return Err(BaseMismatch);
+        }
+        drop(view);
+        Ok(self.apply(None, delta.upserts, delta.removals))
+    }
+
+    fn apply(&self, settings: Option<FleetSettings>, upserts: Vec<TenantMessage>, removals: Vec<TenantId>) -> Answer {
+        let Inner { view, metrics, fleet, frontend, boot_id, .. } = &*self.0;
+        let before = view.load_full();
+        let mut tenants = before.tenants.clone();
+        let (mut accepted, mut rejected, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        for message in upserts {
+            let (id, version) = (message.tenant_id.clone(), message.config_version.clone());
+            accepted.push(Applied { tenant_id: id.clone(), config_version: version.clone() });
+            if tenants.get(&id).is_some_and(|tenant| tenant.config().version == version) {
+                continue;
+            }
+            match TenantConfig::try_from(message) {
+                Ok(config) => changed.push(Arc::new(config)),
+                Err(rejection) => {
+                    accepted.pop();
+                    tracing::warn!(tenant = %id, %version, field = rejection.field, "configuration rejected");
+                    rejected.push(Rejected {
+                        tenant_id: id,
+                        config_version: version,
+                        code: rejection.code,
+                        field: rejection.field,
+                        message: rejection.message,
+                    });
+                }
+            }
+        }
+        let mut reconfigured = Vec::new();
+        for config in changed {
+            tracing::info!(tenant = %config.id, version = %config.version, suspended = config.suspended, "configuration applied");
+            match tenants.get(&config.id) {
+                Some(tenant) => reconfigured.push((tenant.clone(), config)),
+                None => _ = tenants.insert(config.id.clone(), Tenant::new(config, metrics.clone(), fleet.clone())),
+            }
+        }
+        let removed: Vec<_> = removals.iter().filter_map(|id| tenants.remove(id)).collect();
+        // Live tenants first, then the view: whoever finds a tenant in the new view finds its new configuration in force.
+        for (tenant, config) in &reconfigured {
+            tenant.reconfigure(config.clone());
+        }
+        let claims: BTreeSet<_> = tenants.values().map(|tenant| tenant.config().jwt.tenant_claim.clone()).collect();
+        let mut tenant_claims: Vec<_> = claims.into_iter().collect();
+        tenant_claims.sort_by_key(|claim| claim != "tenant_id");
+        let origins = OriginIndex::new(frontend, tenants.values().map(|tenant| tenant.config()));
+        let after = Arc::new(View { tenants, tenant_claims, origins, settings: settings.or_else(|| before.settings.clone()) });
+        metrics.config_tenants.set(i64::try_from(after.tenants.len()).unwrap_or(i64::MAX));
+        view.store(after.clone());
+        for tenant in removed {
+            tracing::info!(tenant = %tenant.id, "tenant removed");
+            tenant.close();
+        }
+        self.hear();
+        Answer { boot_id: boot_id.clone(), digest: digest_of(&after), applied: accepted, rejected }
+    }
+
+    fn hear(&self) {
+        *self.0.heard_at.lock().expect("no panic under this lock") = Some(Instant::now());
+    }
+}
+
+fn applied(tenant: &Tenant) -> Applied {
+    Applied { tenant_id: tenant.id.clone(), config_version: tenant.config().version.clone() }
+}
+
+fn digest_of(view: &View) -> String {
+    let versions: Vec<(TenantId, ConfigVersion)> =
+        view.tenants.values().map(|tenant| (tenant.id.clone(), tenant.config().version.clone())).collect();
+    digest(versions.iter().map(|(id, version)| (id, version)))
+}

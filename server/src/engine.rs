@@ -1,0 +1,60 @@
+//! socketioxide, configured for what Carillon promises.
+
+use std::{sync::Arc, time::Duration};
+
+use carillon_tenant::Quotas;
+use engineioxide::service::NotFoundService;
+use socketioxide::{ParserConfig, SocketIo, TransportType, service::SocketIoService};
+
+use crate::{
+    core::Core,
+    front::ENGINE_PATH,
+    handshake::{Connect, Handler},
+};
+
+/// The engine as a service.
+pub type EngineService = SocketIoService<NotFoundService>;
+
+/// Packets that may wait for one connection. One more, and the connection is cut: it reads too slowly.
+const QUEUE_PACKETS_MAX: usize = 1024;
+/// Attachments of one message.
+const ATTACHMENTS_MAX: usize = 16;
+/// How long an upgrade from long-polling may take.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Larger than the largest message by what stands around it.
+const FRAME_BYTES_MAX: usize = Quotas::BYTES_MAX as usize + 4096;
+/// What the WebSocket reads at once. It is kept for the whole connection.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// How often the engine asks whether a client is there, and how long it waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    /// Between two pings.
+    pub interval: Duration,
+    /// Until the pong.
+    pub timeout: Duration,
+    /// Until CONNECT, and until a refused client goes.
+    pub connect_timeout: Duration,
+}
+
+/// Starts the engine with its only namespace, `/`.
+pub fn start(core: &Arc<Core>, heartbeat: Heartbeat) -> (EngineService, SocketIo) {
+    let parser = ParserConfig::common().max_incoming_binaries(ATTACHMENTS_MAX).max_incoming_binary_buf_size(FRAME_BYTES_MAX);
+    // Each transport has a limit of its own; a WebSocket ignores `max_payload`.
+    let (service, io) = SocketIo::builder()
+        .req_path(ENGINE_PATH)
+        .transports([TransportType::Polling, TransportType::Websocket])
+        .ping_interval(heartbeat.interval)
+        .ping_timeout(heartbeat.timeout)
+        .connect_timeout(heartbeat.connect_timeout)
+        .upgrade_timeout(UPGRADE_TIMEOUT)
+        .max_payload(FRAME_BYTES_MAX as u64)
+        .ws_max_message_size(FRAME_BYTES_MAX)
+        .ws_max_frame_size(FRAME_BYTES_MAX)
+        .ws_read_buffer_size(READ_BUFFER_BYTES)
+        .max_buffer_size(QUEUE_PACKETS_MAX)
+        .with_parser(parser)
+        .build_svc();
+    io.ns::<_, Handler>("/", Connect(core.clone()));
+    (service, io)
+}

@@ -1,0 +1,11 @@
+//! Who is in a room, and how a message reaches them.
+
+mod message;
+mod outlet;
+mod rooms;
+mod tenant;
+
+pub use message::{Message, Publication, Target, unix_time_ms};
+pub use outlet::{Outlet, SendError};
+pub use rooms::Room;
+pub use tenant::{Admission, Tenant, Usage};

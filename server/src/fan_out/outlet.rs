@@ -1,0 +1,67 @@
+//! The way to one connection. Whoever sends to a member, one or many, goes through here and nowhere else.
+
+use std::sync::{Arc, Weak};
+
+use socketioxide::{SendError as EngineError, SocketError, adapter::LocalAdapter, socket::Socket};
+
+use super::Message;
+use crate::transport::Transport;
+
+/// Why a message did not go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection is gone, or not yet open.
+    Closed,
+    /// Its queue is full: the client reads too slowly.
+    Full,
+}
+
+/// The way to one connection, through the engine's own queue.
+#[derive(Debug)]
+pub struct Outlet {
+    // Weak: the socket owns the session, which owns this.
+    socket: Weak<Socket<LocalAdapter>>,
+    transport: Arc<Transport>,
+}
+
+impl Outlet {
+    /// The outlet of `socket`, which runs over `transport`.
+    pub fn new(socket: &Arc<Socket<LocalAdapter>>, transport: Arc<Transport>) -> Self {
+        Self { socket: Arc::downgrade(socket), transport }
+    }
+
+    /// Queues `message`. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when the message was not queued.
+    pub fn send(&self, message: &Message) -> Result<(), SendError> {
+        // A tuple spreads into the arguments of the event: the data goes out as it came in.
+        self.emit(&message.event, &(&*message.data,))
+    }
+
+    /// Queues an event with `data`, which is small and for this connection alone. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when the event was not queued.
+    pub fn emit<T: serde::Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), SendError> {
+        let socket = self.socket.upgrade().ok_or(SendError::Closed)?;
+        socket.emit(event, data).map_err(|error| match error {
+            EngineError::Socket(SocketError::InternalChannelFull) => SendError::Full,
+            _ => SendError::Closed,
+        })
+    }
+
+    /// Ends the connection so that the client comes back by itself: its transport is cut.
+    pub fn cut(&self) {
+        self.transport.cut();
+    }
+
+    /// Ends the connection for good: the client is told, so that it does not come back by itself, and what is left of the
+    /// transport is cut soon after.
+    pub fn disconnect(&self) {
+        let told = self.socket.upgrade().is_some_and(|socket| socket.disconnect().is_ok());
+        if told { Transport::cut_soon(&self.transport) } else { self.transport.cut() }
+    }
+}

@@ -1,0 +1,176 @@
+//! From a CONNECT packet to an open session, or to the one line a refused client is told.
+
+use std::{fmt::Display, future::Future, pin::Pin, sync::Arc};
+
+use carillon_tenant::{Code, ConnectionId, OriginPolicy, Refusal, TenantConfig};
+use serde::Deserialize;
+use socketioxide::{
+    adapter::LocalAdapter,
+    handler::{ConnectHandler, DisconnectHandler, Value},
+    socket::{DisconnectReason, Socket},
+};
+
+use crate::{
+    commands::Commands,
+    core::Core,
+    fan_out::{Outlet, Tenant, unix_time_ms},
+    jwt::{Identity, UnverifiedToken},
+    session::Session,
+    transport::Transport,
+};
+
+type EngineSocket = Arc<Socket<LocalAdapter>>;
+type MiddlewareResult<'a> = Pin<Box<dyn Future<Output = Result<(), Box<dyn Display + Send>>> + Send + 'a>>;
+
+/// Marks our own handlers: the engine's traits are generic over the arguments of a function, and these have none.
+pub struct Handler;
+
+/// The engine's handler of CONNECT.
+#[derive(Clone)]
+pub struct Connect(pub Arc<Core>);
+
+#[derive(Deserialize)]
+struct Auth<'a> {
+    #[serde(borrow, default)]
+    token: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl ConnectHandler<LocalAdapter, Handler> for Connect {
+    /// Runs before the CONNECT reply. The handlers of everything that follows are registered here: an event that comes right after
+    /// the reply must find them.
+    fn call_middleware<'a>(&'a self, socket: EngineSocket, auth: &'a Option<Value>) -> MiddlewareResult<'a> {
+        Box::pin(async move {
+            let Some(transport) = transport_of(&socket) else { return Err(refused(Code::NotProgrammed)) };
+            match open(&self.0, &socket, &transport, auth.as_ref()).await {
+                Ok(session) => {
+                    socket.on_fallback::<_, Handler>(Commands(session.clone()));
+                    socket.on_disconnect::<_, Handler>(Gone { session: session.clone(), transport: transport.clone() });
+                    *transport.session.lock().expect("no panic under this lock") = Some(session);
+                    Ok(())
+                }
+                Err(code) => {
+                    // The client is told and goes; one that stays is cut, for the engine would wait for its time-out.
+                    Transport::cut_soon(&transport);
+                    Err(refused(code))
+                }
+            }
+        })
+    }
+
+    /// Runs right after the CONNECT reply was queued, on the same task.
+    fn call(&self, socket: EngineSocket, _: Option<Value>) {
+        let Some(transport) = transport_of(&socket) else { return };
+        let session = transport.session.lock().expect("no panic under this lock").clone();
+        if let Some(session) = session {
+            session.enter();
+            tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, "connected");
+        }
+    }
+}
+
+fn refused(code: Code) -> Box<dyn Display + Send> {
+    Box::new(code.connect_error())
+}
+
+fn transport_of(socket: &Socket<LocalAdapter>) -> Option<Arc<Transport>> {
+    socket.req_parts().extensions.get::<Arc<Transport>>().cloned()
+}
+
+async fn open(core: &Arc<Core>, socket: &EngineSocket, transport: &Arc<Transport>, auth: Option<&Value>) -> Result<Arc<Session>, Code> {
+    let (tenant, identity) = match authenticate(core, transport, auth) {
+        Ok(authenticated) => authenticated,
+        Err((code, tenant)) => {
+            core.metrics.connect(tenant.as_ref().map(|tenant| &tenant.metrics), Err(code));
+            tracing::info!(tenant = tenant.as_ref().map(|tenant| tenant.id.as_str()), %code, "connect refused");
+            return Err(code);
+        }
+    };
+    let admitted = admit(core, &tenant, &identity).await;
+    core.metrics.connect(Some(&tenant.metrics), admitted.as_ref().map(drop).map_err(|refusal| refusal.code));
+    match admitted {
+        Ok(admission) => {
+            let outlet = Outlet::new(socket, transport.clone());
+            Ok(Session::new(ConnectionId(rand::random()), tenant, identity.user, identity.key, outlet, admission))
+        }
+        Err(refusal) => {
+            tracing::info!(tenant = %tenant.id, user = %identity.user, code = %refusal.code, limit = refusal.limit, "connect refused");
+            Err(refusal.code)
+        }
+    }
+}
+
+async fn admit(core: &Core, tenant: &Arc<Tenant>, identity: &Identity) -> Result<crate::fan_out::Admission, Refusal> {
+    if core.draining() {
+        return Err(Code::Draining.into());
+    }
+    let config = tenant.config().clone();
+    if config.suspended {
+        return Err(Code::TenantSuspended.into());
+    }
+    let admission = tenant.admit(&config, &identity.user).await?;
+    // While the place was taken the tenant may have been suspended, or the key removed: then nobody closed this session, for it
+    // was not there yet.
+    let config = tenant.config().clone();
+    if config.suspended {
+        return Err(Code::TenantSuspended.into());
+    }
+    if !config.jwt.has_key(identity.key) {
+        return Err(Code::KeyUnknown.into());
+    }
+    Ok(admission)
+}
+
+type Unauthenticated = (Code, Option<Arc<Tenant>>);
+
+fn authenticate(core: &Core, transport: &Transport, auth: Option<&Value>) -> Result<(Arc<Tenant>, Identity), Unauthenticated> {
+    let view = core.config.view();
+    if view.settings.is_none() {
+        return Err((Code::NotProgrammed, None));
+    }
+    let auth: Auth<'_> = match auth.and_then(Value::as_str) {
+        Some(text) => serde_json::from_str(text).map_err(|_| (Code::TokenMissing, None))?,
+        None => return Err((Code::TokenMissing, None)),
+    };
+    let token = auth.token.ok_or((Code::TokenMissing, None))?;
+    let token = UnverifiedToken::parse(&token).map_err(|code| (code, None))?;
+    let tenant = core.tenant_of(&view, &token).map_err(|code| (code, None))?;
+    let config = tenant.config();
+    let refuse = |code| (code, Some(tenant.clone()));
+    if !origin_allowed(core, &config, transport) {
+        return Err(refuse(Code::OriginRefused));
+    }
+    let now = i64::try_from(unix_time_ms() / 1000).unwrap_or(i64::MAX);
+    let identity = token.verify(&config.jwt, now).map_err(refuse)?;
+    drop(config);
+    Ok((tenant, identity))
+}
+
+/// A request without `Origin` comes from no browser page of another site. A tenant that names its origins means exactly these.
+fn origin_allowed(core: &Core, config: &TenantConfig, transport: &Transport) -> bool {
+    let Some(origin) = &transport.origin else { return true };
+    match &config.origins {
+        Some(policy) => policy.allows(origin),
+        None => transport.same_origin || OriginPolicy::allows(core.config.frontend(), origin),
+    }
+}
+
+struct Gone {
+    session: Arc<Session>,
+    transport: Arc<Transport>,
+}
+
+impl DisconnectHandler<LocalAdapter, Handler> for Gone {
+    fn call_with_defer(&self, socket: EngineSocket, reason: DisconnectReason, defer: fn(EngineSocket)) {
+        let Self { session, transport } = self;
+        if session.close() {
+            let seconds = session.age().as_secs();
+            tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, ?reason, seconds, "disconnected");
+        }
+        let mut current = transport.session.lock().expect("no panic under this lock");
+        if current.as_ref().is_some_and(|current| current.id == session.id) {
+            *current = None;
+        }
+        drop(current);
+        defer(socket);
+    }
+}

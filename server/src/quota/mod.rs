@@ -1,0 +1,3 @@
+//! Limits, enforced.
+
+pub mod rate;

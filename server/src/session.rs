@@ -1,0 +1,176 @@
+//! A proven identity: everything after the handshake starts from a [`Session`].
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use carillon_tenant::{Code, ConnectionId, KeyFingerprint, Refusal, RoomName, Scope, TenantConfig, UserId};
+
+use crate::{
+    fan_out::{Admission, Message, Outlet, SendError, Tenant},
+    quota::rate::{Rate, RateState},
+};
+
+/// At most one `rt:quota` per connection in this time.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One authenticated connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Its name outside.
+    pub id: ConnectionId,
+    /// The tenant that its token was verified for.
+    pub tenant: Arc<Tenant>,
+    /// The user that its token was issued to.
+    pub user: UserId,
+    /// The key that verified its token.
+    pub key: KeyFingerprint,
+    /// The way to it.
+    pub outlet: Outlet,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Its place among the tenant's connections; `None` once it is closed.
+    admission: Option<Admission>,
+    rooms: Vec<RoomName>,
+    rate: RateState,
+    connected_at: Instant,
+    noticed_at: Option<Instant>,
+}
+
+impl Session {
+    /// A session that is not open yet.
+    pub fn new(
+        id: ConnectionId,
+        tenant: Arc<Tenant>,
+        user: UserId,
+        key: KeyFingerprint,
+        outlet: Outlet,
+        admission: Admission,
+    ) -> Arc<Self> {
+        let state = State {
+            admission: Some(admission),
+            rooms: Vec::new(),
+            rate: RateState::default(),
+            connected_at: Instant::now(),
+            noticed_at: None,
+        };
+        Arc::new(Self { id, tenant, user, key, outlet, state: Mutex::new(state) })
+    }
+
+    /// Starts to hear the tenant: the client has been told that it is connected.
+    pub fn enter(self: &Arc<Self>) {
+        // Under the lock, so that a disconnect at the same moment comes either before, and this does nothing, or after.
+        let state = self.lock();
+        if state.admission.is_some() {
+            self.tenant.enter(self);
+        }
+    }
+
+    /// Leaves every room and gives its place back; true the first time.
+    pub fn close(&self) -> bool {
+        let mut state = self.lock();
+        let Some(_admission) = state.admission.take() else { return false };
+        for name in std::mem::take(&mut state.rooms) {
+            self.tenant.leave(self.id, &name);
+        }
+        self.tenant.exit(self);
+        true
+    }
+
+    /// How long it has been connected.
+    pub fn age(&self) -> Duration {
+        self.lock().connected_at.elapsed()
+    }
+
+    /// Admits one received message of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The limit that was met.
+    pub fn admit_message(&self, config: &TenantConfig, bytes: usize) -> Result<(), Refusal> {
+        let quotas = &config.quotas;
+        let bytes = bytes as u64;
+        if bytes > u64::from(quotas.message_bytes_max) {
+            return Err(Refusal::limit(Code::MessageBytesMax, Scope::Message, quotas.message_bytes_max.into(), bytes));
+        }
+        let Some(per_second) = quotas.messages_rate_per_second_per_connection.max() else { return Ok(()) };
+        let rate = Rate { per_second, burst: quotas.messages_burst_per_connection };
+        let mut state = self.lock();
+        let now = state.connected_at.elapsed();
+        state.rate.admit(now, rate).map_err(|wait| {
+            let limit = u64::from(per_second);
+            Refusal { current: None, ..Refusal::limit(Code::MessagesRatePerConnection, Scope::Connection, limit, limit) }
+                .retry_after_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
+        })
+    }
+
+    /// Joins a room. True when it was not in.
+    ///
+    /// # Errors
+    ///
+    /// The limit that was met.
+    pub fn join(self: &Arc<Self>, config: &TenantConfig, name: &RoomName) -> Result<bool, Refusal> {
+        let mut state = self.lock();
+        if state.admission.is_none() || state.rooms.contains(name) {
+            return Ok(false);
+        }
+        let (current, max) = (state.rooms.len() as u64, u64::from(config.quotas.rooms_per_connection_max));
+        if current >= max {
+            return Err(Refusal::limit(Code::RoomsPerConnectionMax, Scope::Connection, max, current));
+        }
+        state.rooms.push(name.clone());
+        self.tenant.join(self, name);
+        Ok(true)
+    }
+
+    /// Leaves a room. True when it was in.
+    pub fn leave(&self, name: &RoomName) -> bool {
+        let mut state = self.lock();
+        let Some(index) = state.rooms.iter().position(|other| other == name) else { return false };
+        state.rooms.swap_remove(index);
+        self.tenant.leave(self.id, name);
+        true
+    }
+
+    /// Sends to this connection alone.
+    pub fn deliver(self: &Arc<Self>, message: &Message) {
+        match self.outlet.send(message) {
+            Ok(()) => _ = self.tenant.metrics.messages_delivered.inc(),
+            Err(SendError::Closed) => {}
+            Err(SendError::Full) => self.drop_slow_consumer(),
+        }
+    }
+
+    /// Announces a refusal that no acknowledgement carries, at most once a second.
+    pub fn notice(&self, refusal: &Refusal) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.noticed_at.is_some_and(|at| now.duration_since(at) < NOTICE_INTERVAL) {
+            return;
+        }
+        state.noticed_at = Some(now);
+        drop(state);
+        self.outlet.emit("rt:quota", refusal).ok();
+    }
+
+    /// Cuts a connection whose queue is full: it has lost a message, which it learns by coming back.
+    pub fn drop_slow_consumer(&self) {
+        self.tenant.counters.slow_consumer_disconnects.inc();
+        tracing::warn!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, "slow consumer disconnected");
+        self.outlet.cut();
+    }
+
+    /// Ends the connection for good, because of `code`.
+    pub fn end(&self, code: Code) {
+        tracing::info!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, %code, "connection ended");
+        self.outlet.disconnect();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under this lock")
+    }
+}

@@ -1,0 +1,178 @@
+//! What one engine connection runs over, and how to end it from outside: the engine itself offers no way.
+
+use std::{
+    io,
+    net::Shutdown,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::Notify,
+};
+
+use crate::session::Session;
+
+/// How long a client that was told to go has to close its side.
+const CUT_SOON: Duration = Duration::from_secs(1);
+
+/// An accepted stream that can be shut down by whoever holds a [`KillSwitch`].
+#[derive(Debug)]
+pub struct Wire {
+    stream: Arc<TcpStream>,
+    /// What was read from the stream before it came here.
+    read_before: Bytes,
+}
+
+impl Wire {
+    /// Wraps an accepted stream.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream: Arc::new(stream), read_before: Bytes::new() }
+    }
+
+    /// The same stream, with bytes that come first.
+    #[must_use]
+    pub fn with_read_before(mut self, bytes: Bytes) -> Self {
+        self.read_before = bytes;
+        self
+    }
+
+    /// A switch that ends this stream. It doesn't keep it open.
+    pub fn kill_switch(&self) -> KillSwitch {
+        KillSwitch(Arc::downgrade(&self.stream))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.read_before.is_empty() {
+            let length = self.read_before.len().min(buffer.remaining());
+            buffer.put_slice(&self.read_before.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result.map(drop)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            match self.stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            match self.stream.try_write_vectored(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match SockRef::from(&*self.stream).shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Ends a stream from outside.
+#[derive(Clone, Debug, Default)]
+pub struct KillSwitch(Weak<TcpStream>);
+
+impl KillSwitch {
+    /// Shuts the stream down in both directions; whoever reads or writes it finds it closed.
+    pub fn kill(&self) {
+        if let Some(stream) = self.0.upgrade() {
+            SockRef::from(&*stream).shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+/// One engine connection: a WebSocket, or the requests of one long-polling session and the WebSocket that it may upgrade to.
+/// The engine keeps it with the request that opened the connection.
+#[derive(Debug, Default)]
+pub struct Transport {
+    /// The page's origin, for the handshake.
+    pub origin: Option<Box<str>>,
+    /// True when the page came from this very host.
+    pub same_origin: bool,
+    /// The session that was let in last.
+    pub session: Mutex<Option<Arc<Session>>>,
+    socket: Mutex<KillSwitch>,
+    ended: AtomicBool,
+    ending: Notify,
+}
+
+impl Transport {
+    /// Remembers the stream that carries the WebSocket.
+    pub fn carried_by(&self, switch: KillSwitch) {
+        *self.socket.lock().expect("no panic under this lock") = switch;
+        if self.has_ended() {
+            self.cut();
+        }
+    }
+
+    /// Ends the connection: the stream is shut down, polling requests are answered as of an unknown session.
+    pub fn cut(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.socket.lock().expect("no panic under this lock").kill();
+        self.ending.notify_waiters();
+    }
+
+    /// Ends the connection after the client has had a moment to do so.
+    pub fn cut_soon(transport: &Arc<Self>) {
+        let transport = Arc::downgrade(transport);
+        tokio::spawn(async move {
+            tokio::time::sleep(CUT_SOON).await;
+            if let Some(transport) = transport.upgrade() {
+                transport.cut();
+            }
+        });
+    }
+
+    /// True once it was cut.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is cut.
+    pub async fn ended(&self) {
+        let ending = self.ending.notified();
+        tokio::pin!(ending);
+        ending.as_mut().enable();
+        if !self.has_ended() {
+            ending.await;
+        }
+    }
+}
