@@ -49,8 +49,11 @@ async function main() {
   // socket.io answers what is under its own path and leaves the rest to this listener.
   http.on("request", async (request, response) => {
     if (request.url.startsWith("/socket.io/")) return;
-    const answer = (status, body) =>
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+    const answer = (status, body) => {
+      response.statusCode = status;
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(body));
+    };
     const route = eventsRoute.exec(request.url);
     if (request.method !== "POST" || !route) return answer(404, { error: "not found" });
     if (request.headers.authorization !== `Bearer ${apiKey}`) return answer(401, { error: "unauthorized" });

@@ -27,7 +27,7 @@ use socketioxide::{
     handler::ConnectHandler,
     layer::SocketIoLayer,
 };
-use socketioxide_redis::{FredAdapter, RedisAdapterCtr, drivers::fred::FredDriver};
+use socketioxide_redis::{FredAdapter, RedisAdapterCtr};
 
 use crate::credentials::{API_KEY, SIGNING_SECRET};
 
@@ -74,9 +74,7 @@ pub async fn serve(options: ServeBare) -> Result<()> {
         decoding: Arc::new(DecodingKey::from_secret(SIGNING_SECRET.as_bytes())),
         validation: Arc::new(Validation::new(Algorithm::HS256)),
     };
-    let builder = SocketIo::builder()
-        .ping_interval(Duration::from_millis(options.ping_interval_ms))
-        .with_state(keys);
+    let builder = SocketIo::builder().ping_interval(Duration::from_millis(options.ping_interval_ms)).with_state(keys);
     match &options.redis {
         None => {
             let (layer, io) = builder.build_layer();
@@ -89,7 +87,7 @@ pub async fn serve(options: ServeBare) -> Result<()> {
             config.version = fred::types::RespVersion::RESP3;
             let client = fred::types::Builder::from_config(config).build_subscriber_client()?;
             let adapter = RedisAdapterCtr::new_with_fred(client).await?;
-            let (layer, io) = builder.with_adapter::<FredAdapter<FredDriver>>(adapter).build_layer();
+            let (layer, io) = builder.with_adapter::<FredAdapter<_>>(adapter).build_layer();
             io.ns("/", join_tenant.with(authenticate)).await?;
             listen(options.port, io, layer).await
         }
@@ -97,10 +95,7 @@ pub async fn serve(options: ServeBare) -> Result<()> {
 }
 
 async fn listen<A: Adapter>(port: u16, io: SocketIo<A>, layer: SocketIoLayer<A>) -> Result<()> {
-    let app = Router::new()
-        .route("/v1/tenants/{tenant}/events", post(publish::<A>))
-        .with_state(io)
-        .layer(layer);
+    let app = Router::new().route("/v1/tenants/{tenant}/events", post(publish::<A>)).with_state(io).layer(layer);
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     // Without it every second small frame would wait for the delayed acknowledgement of the first.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));

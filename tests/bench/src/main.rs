@@ -1,1 +1,97 @@
-fn main(){}
+//! Carillon's benchmark: the same load on Carillon, on bare socketioxide and on socket.io on Node.js, in turn.
+//!
+//! `cargo run --release --package carillon-bench -- --help` says what can be chosen.
+
+mod args;
+mod bare;
+mod client;
+mod credentials;
+mod machine;
+mod meter;
+mod metric;
+mod peers;
+mod phases;
+mod process;
+mod report;
+mod server;
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use args::{Command, CommandLine, Options, Settings};
+use clap::Parser;
+use peers::Peers;
+use phases::Bench;
+use process::Scratch;
+use report::Report;
+use server::Site;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> Result<ExitCode> {
+    let command_line = CommandLine::parse();
+    match command_line.command {
+        Some(Command::ServeBare(options)) => bare::serve(options).map(|()| ExitCode::SUCCESS),
+        None => compare(command_line.options),
+    }
+}
+
+fn compare(mut options: Options) -> Result<ExitCode> {
+    ensure!(cfg!(not(debug_assertions)), "a debug build measures nothing of worth: use `cargo run --release`");
+    let settings = options.settings()?;
+    machine::allow_connections(settings.most_connections())?;
+    let peers = Peers::prepare(&options.peers, options.carillon.take())?;
+    machine::pin_this_thread(settings.generator_core)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = measure(&options, &settings, &peers) => report.map(Some),
+            interrupted = interruption() => interrupted.map(|()| None),
+        }
+    })?;
+    // All servers have ended by now: they are dropped with the measurement that started them.
+    let Some(report) = report else { return Ok(ExitCode::from(130)) };
+    println!("\n{}", report.markdown(&options.peers));
+    if let Some(file) = &options.json {
+        report.write_json(file, &settings)?;
+    }
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Result<Report> {
+    let folder = Scratch::new().context("a folder for logs")?;
+    let site = Site { peers, folder: folder.path(), core: settings.server_core };
+    let bench = Bench { settings, site };
+    let mut report = Report::default();
+    let mut order = options.peers.clone();
+    for round in 1..=settings.rounds {
+        for &phase in &options.phases {
+            for &peer in &order {
+                let step = format!("round {round}/{}, {phase:?}, {}", settings.rounds, peer.name());
+                let start = Instant::now();
+                match bench.run(phase, peer).await {
+                    Ok(readings) => {
+                        let values: Vec<_> = readings.iter().map(ToString::to_string).collect();
+                        eprintln!("{step} ({:.0?}): {}", start.elapsed(), values.join("; "));
+                        report.add(round, peer, readings);
+                    }
+                    Err(problem) => {
+                        eprintln!("{step}: FAILED: {problem:#}");
+                        report.add_failure(format!("{step}: {problem:#}"));
+                    }
+                }
+            }
+        }
+        // So that nobody always runs after the same one.
+        order.rotate_left(1);
+    }
+    Ok(report)
+}
+
+async fn interruption() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

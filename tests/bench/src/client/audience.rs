@@ -47,11 +47,6 @@ impl Audience {
             self.listening.spawn(member??.listen());
         }
     }
-
-    /// How many members there are.
-    pub fn members(&self) -> usize {
-        self.listening.len()
-    }
 }
 
 /// Tokens for these users, made ahead so that signing them is not in the way while something is measured.

@@ -64,7 +64,7 @@ impl Broadcaster {
                 self.finish().await?;
                 return Ok(number - schedule.first);
             }
-            sleep(due.saturating_duration_since(Instant::now())).await;
+            until(due).await;
             self.publish(broadcasts).await?;
         }
     }
@@ -98,5 +98,14 @@ impl Broadcaster {
     async fn publish(&mut self, broadcasts: Broadcasts) -> Result<()> {
         let number = self.ledger.publish_next();
         self.publisher.publish(&broadcasts.body(number)).await
+    }
+}
+
+/// Waits to within microseconds: tokio's timer ticks in milliseconds, which would count as latency.
+async fn until(due: Instant) {
+    const TICK: Duration = Duration::from_millis(2);
+    sleep(due.saturating_duration_since(Instant::now()).saturating_sub(TICK)).await;
+    while Instant::now() < due {
+        tokio::task::yield_now().await;
     }
 }

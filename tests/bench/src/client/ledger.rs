@@ -58,7 +58,6 @@ struct Books {
     faults: Faults,
     probes: u64,
     pings: u64,
-    unasked: u64,
 }
 
 impl Ledger {
@@ -114,11 +113,6 @@ impl Ledger {
         self.books().pings
     }
 
-    /// How many events arrived that nobody here published.
-    pub fn unasked(&self) -> u64 {
-        self.books().unasked
-    }
-
     pub(super) fn enter_member(&self) {
         self.books().members += 1;
     }
@@ -144,7 +138,7 @@ impl Ledger {
             }
             Packet::Corrupt => books.faults.corrupt += 1,
             Packet::Probe => books.probes += 1,
-            Packet::Other => books.unasked += 1,
+            Packet::Other => {}
         }
         next
     }

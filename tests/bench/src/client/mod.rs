@@ -11,4 +11,3 @@ mod publisher;
 pub use audience::{Audience, tokens};
 pub use broadcast::Broadcasts;
 pub use broadcaster::Broadcaster;
-pub use ledger::Ledger;

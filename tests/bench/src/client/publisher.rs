@@ -68,8 +68,7 @@ async fn count_answers(mut stream: BufReader<OwnedReadHalf>, answers: watch::Sen
     for accepted in 1.. {
         let answer = read_answer(&mut stream).await.map(|()| accepted).map_err(|error| format!("{error:#}"));
         let last = answer.is_err();
-        answers.send_replace(answer);
-        if last {
+        if answers.send(answer).is_err() || last {
             return;
         }
     }

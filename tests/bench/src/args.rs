@@ -1,0 +1,181 @@
+//! The command line, and what it comes to.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Result, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{bare::ServeBare, client::Broadcasts, peers::Peer};
+
+/// Measures what a connection, its memory and a delivery cost on Carillon and on what it replaces.
+///
+/// Each server runs alone on one core, the load generator on another. Peers take turns within each round, and medians
+/// over the rounds are reported; compare within a row only, and on a machine that does nothing else.
+/// Every delivery is checked (count, order, content): if one was lost, doubled, out of order or altered, that
+/// measurement is void and the exit status is 1.
+#[derive(Parser)]
+#[command(name = "carillon-bench", args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What the program does besides measuring.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Be the peer `bare`: the program starts itself this way.
+    #[command(hide = true)]
+    ServeBare(ServeBare),
+}
+
+/// A group of measurements that share server processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Phase {
+    /// CPU per authenticated connect; memory per idle connection, fresh and after a burst of broadcasts of 1 KiB
+    Connect,
+    /// Memory per connection after many pings, and CPU per ping
+    Pings,
+    /// CPU per delivery of a broadcast, one broadcast in flight
+    Delivery,
+    /// Two servers and a Redis: latency and CPU per delivery from one to the other, open loop
+    CrossPod,
+}
+
+/// What to measure, and how much of it.
+#[derive(Args)]
+pub struct Options {
+    /// Which servers to compare
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Peer::value_variants().to_vec())]
+    pub peers: Vec<Peer>,
+    /// Which measurements to take
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Phase::value_variants().to_vec())]
+    pub phases: Vec<Phase>,
+    /// How often everything is repeated [default: 3; 1 with --quick]
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Connections of the phase `connect` [default: 2000; 200 with --quick]
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Members of the room in the phases `delivery` and `cross-pod` [default: 1000; 100 with --quick]
+    #[arg(long)]
+    members: Option<usize>,
+    /// How long `delivery` (for each size) and `cross-pod` measure [default: 10; 1 with --quick]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Connections of the phase `pings` [default: 500; 50 with --quick]
+    #[arg(long)]
+    ping_connections: Option<usize>,
+    /// Pings of each connection in the phase `pings` [default: 100; 5 with --quick]
+    #[arg(long)]
+    pings: Option<u64>,
+    /// Sizes of a broadcast's data in the phase `delivery`, in bytes; `cross-pod` uses the first
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 1024])]
+    sizes: Vec<usize>,
+    /// Small numbers, for seeing in less than a minute that everything works; the figures mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// Also write settings and all samples to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The core that servers are pinned to
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// The core that the load generator, and Redis, are pinned to
+    #[arg(long, default_value_t = 1)]
+    generator_core: usize,
+    /// A carillon binary to measure instead of building this workspace's
+    #[arg(long, value_name = "FILE")]
+    pub carillon: Option<PathBuf>,
+}
+
+/// How much is measured, with the defaults filled in.
+pub struct Settings {
+    pub rounds: u32,
+    pub connections: usize,
+    pub members: usize,
+    pub duration: Duration,
+    pub warm_up: Duration,
+    /// How long a server is left alone before its memory is read.
+    pub settle: Duration,
+    pub ping_connections: usize,
+    pub pings: u64,
+    pub sizes: Vec<usize>,
+    pub server_core: usize,
+    pub generator_core: usize,
+}
+
+impl Options {
+    /// The settings asked for, or the reason why they can't be.
+    pub fn settings(&self) -> Result<Settings> {
+        let settings = Settings {
+            rounds: self.rounds.unwrap_or(self.either(3, 1)),
+            connections: self.connections.unwrap_or(self.either(2000, 200)),
+            members: self.members.unwrap_or(self.either(1000, 100)),
+            duration: Duration::from_secs(self.seconds.unwrap_or(self.either(10, 1))),
+            warm_up: Duration::from_millis(self.either(2000, 300)),
+            settle: Duration::from_millis(self.either(3000, 500)),
+            ping_connections: self.ping_connections.unwrap_or(self.either(500, 50)),
+            pings: self.pings.unwrap_or(self.either(100, 5)),
+            sizes: self.sizes.clone(),
+            server_core: self.server_core,
+            generator_core: self.generator_core,
+        };
+        ensure!(settings.rounds > 0, "--rounds must be at least 1");
+        ensure!(!settings.duration.is_zero(), "--seconds must be at least 1");
+        ensure!(settings.pings > 0, "--pings must be at least 1");
+        ensure!(settings.connections > 0 && settings.members > 0 && settings.ping_connections > 0, "every phase needs connections");
+        ensure!(settings.server_core != settings.generator_core, "servers and the generator need a core each");
+        ensure!(!settings.sizes.is_empty(), "--sizes must name at least one");
+        for bytes in &settings.sizes {
+            Broadcasts::of_size(*bytes)?;
+        }
+        Ok(settings)
+    }
+
+    fn either<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+impl Settings {
+    /// The most connections that are open at a time.
+    pub fn most_connections(&self) -> usize {
+        self.members.max(self.ping_connections).max(self.connections + self.warm_up_connections())
+    }
+
+    /// Connections made before those that are measured: the first ones pay for code and pools that later ones find ready.
+    pub fn warm_up_connections(&self) -> usize {
+        (self.connections / 10).max(20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn settings(arguments: &[&str]) -> Result<Settings> {
+        CommandLine::try_parse_from([&["carillon-bench"], arguments].concat())?.options.settings()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_given_wins_over_quick() {
+        let settings = settings(&["--quick", "--members", "700"]).unwrap();
+        assert_eq!((settings.rounds, settings.members), (1, 700));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for bad in [&["--rounds", "0"][..], &["--server-core", "1"], &["--sizes", "3"], &["--members", "0"]] {
+            assert!(settings(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What the benchmark asks of the machine: cores of its own, and enough file descriptors.
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::Pid,
+};
+
+/// Descriptors that a process needs besides its connections.
+const SPARE_DESCRIPTORS: usize = 100;
+
+/// Keeps the calling thread, and all threads and processes it starts from now on, on one core.
+pub fn pin_this_thread(core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core)?;
+    sched_setaffinity(Pid::from_raw(0), &cores).with_context(|| format!("core {core} can't be used"))
+}
+
+/// Raises this process's limit, which its children inherit, so far that it and they can hold so many connections.
+pub fn allow_connections(connections: usize) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let needed = (connections + SPARE_DESCRIPTORS) as u64;
+    ensure!(needed <= hard, "{connections} connections need {needed} file descriptors, but `ulimit -Hn` is {hard}: raise it, or use fewer");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("raise the limit on file descriptors")
+}

@@ -1,0 +1,60 @@
+//! What is measured, and in which unit it is reported.
+
+use std::fmt;
+
+/// One row of the report. The order is that of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    ConnectCpu,
+    MemoryFresh,
+    MemoryAfterPings,
+    MemoryAfterBurst,
+    PingCpu,
+    DeliveryCpu { bytes: usize },
+    CrossPodMedian,
+    CrossPodP99,
+    CrossPodCpu,
+    Noise,
+}
+
+/// A value of a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    pub metric: Metric,
+    pub value: f64,
+}
+
+impl Metric {
+    /// This much of it.
+    pub fn reading(self, value: f64) -> Reading {
+        Reading { metric: self, value }
+    }
+
+    /// Whether comparing two peers by it means anything.
+    pub fn is_compared(self) -> bool {
+        self != Self::Noise
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnectCpu => formatter.write_str("CPU per connect, ms"),
+            Self::MemoryFresh => formatter.write_str("memory per connection, fresh, KiB"),
+            Self::MemoryAfterPings => formatter.write_str("memory per connection, after pings, KiB"),
+            Self::MemoryAfterBurst => formatter.write_str("memory per connection, after a burst, KiB"),
+            Self::PingCpu => formatter.write_str("CPU per ping, µs"),
+            Self::DeliveryCpu { bytes } => write!(formatter, "CPU per delivery, {bytes} B, µs"),
+            Self::CrossPodMedian => formatter.write_str("latency across pods, p50, ms"),
+            Self::CrossPodP99 => formatter.write_str("latency across pods, p99, ms"),
+            Self::CrossPodCpu => formatter.write_str("CPU per delivery across pods, µs"),
+            Self::Noise => formatter.write_str("others on the servers' core, %"),
+        }
+    }
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {:.3}", self.metric, self.value)
+    }
+}

@@ -1,0 +1,72 @@
+//! The measurements. Each starts its own servers, and ends them.
+
+mod connect;
+mod cross_pod;
+mod delivery;
+mod pings;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::unistd::Pid;
+
+use crate::{
+    args::{Phase, Settings},
+    meter::Meter,
+    metric::{Metric, Reading},
+    peers::Peer,
+    server::{Server, Site},
+};
+
+/// What Socket.IO servers do unless told otherwise.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+
+/// All that a measurement needs to know.
+pub struct Bench<'a> {
+    pub settings: &'a Settings,
+    pub site: Site<'a>,
+}
+
+impl Bench<'_> {
+    /// Takes the measurements of one phase on one peer.
+    pub async fn run(&self, phase: Phase, peer: Peer) -> Result<Vec<Reading>> {
+        match phase {
+            Phase::Connect => connect::run(self, peer).await,
+            Phase::Pings => pings::run(self, peer).await,
+            Phase::Delivery => delivery::run(self, peer).await,
+            Phase::CrossPod => cross_pod::run(self, peer).await,
+        }
+    }
+
+    async fn single_server(&self, peer: Peer) -> Result<Server> {
+        Server::start(&self.site, peer, PING_INTERVAL, None).await
+    }
+
+    /// Does some work, and reads what it cost the servers.
+    async fn metered<T>(&self, servers: &[&Server], work: impl Future<Output = Result<T>>) -> Result<(T, Cost)> {
+        let processes: Vec<Pid> = servers.iter().map(|server| server.id()).collect();
+        let meter = Meter::start(&processes, self.settings.server_core)?;
+        let start = tokio::time::Instant::now();
+        let value = work.await?;
+        let usage = meter.stop()?;
+        let noise = usage.foreign.as_secs_f64() / start.elapsed().as_secs_f64();
+        Ok((value, Cost { cpu: usage.own, noise: Metric::Noise.reading(100.0 * noise) }))
+    }
+}
+
+/// What some work cost the servers.
+struct Cost {
+    cpu: Duration,
+    /// What else ran on their core meanwhile.
+    noise: Reading,
+}
+
+impl Cost {
+    fn milliseconds_each(&self, count: u64) -> f64 {
+        self.cpu.as_secs_f64() * 1e3 / count as f64
+    }
+
+    fn microseconds_each(&self, count: u64) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / count as f64
+    }
+}
