@@ -91,8 +91,7 @@ impl Front {
         if self.core.draining() {
             return Err(Problem::unavailable(Code::Draining));
         }
-        let mut transport = Transport { same_origin: matches!(origin, Origin::Same(_)), ..Transport::default() };
-        transport.origin = origin.text().map(Into::into);
+        let transport = Transport::new(origin.text(), matches!(origin, Origin::Same(_)));
         let transport = Arc::new(transport);
         if is_fresh_websocket(&request) {
             Ok(self.open_websocket(request, switch, transport))

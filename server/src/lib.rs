@@ -39,6 +39,12 @@ use crate::{config_store::ConfigStore, core::Core, engine::Heartbeat, fleet::Fle
 pub struct Options {
     /// Where clients and the HTTP API come in.
     pub listen: SocketAddr,
+    /// Where health and metrics are asked, over plain HTTP.
+    pub health_listen: Option<SocketAddr>,
+    /// Redis, which makes one fleet of many servers. Without it this server is alone.
+    pub redis_url: Option<String>,
+    /// Where the other servers of the fleet reach `listen`. Needed when `listen` is not that address itself.
+    pub advertise: Option<SocketAddr>,
     /// Origins of browsers, for tenants that name none.
     pub frontend: OriginPolicy,
     /// The engine's pings.

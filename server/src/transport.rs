@@ -135,6 +135,11 @@ pub struct Transport {
 }
 
 impl Transport {
+    /// A transport opened by a page of `origin`.
+    pub fn new(origin: Option<&str>, same_origin: bool) -> Self {
+        Self { origin: origin.map(Into::into), same_origin, ..Self::default() }
+    }
+
     /// Remembers the stream that carries the WebSocket.
     pub fn carried_by(&self, switch: KillSwitch) {
         *self.socket.lock().expect("no panic under this lock") = switch;
