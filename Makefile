@@ -1,0 +1,114 @@
+# Every command of the project stands here; CI runs the same ones. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+CACHE ?= $(or $(CARILLON_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/carillon)
+CLUSTER := tests/cluster/cluster
+MUSL := x86_64-unknown-linux-musl
+IMAGE_REPOSITORY ?= carillon.local
+IMAGE_TAG ?= dev
+IMAGES := target/images
+
+# What the targets below need from Debian: real servers, browsers and tools, never mocks.
+DEBIAN_BUILD := musl-tools
+DEBIAN_TEST := redis-server chromium prometheus python3-venv jq curl procps
+
+say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
+
+.PHONY: help
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: dev
+dev: ## Runs `carillon dev`: one process, example tenants, a playground at http://127.0.0.1:3000
+	$(call say,building carillon dev (some minutes the first time))
+	$(CARGO) run --release -p carillon-cli --bin carillon -- dev $(ARGS)
+
+.PHONY: check
+check: ## Formatting, lints and unit tests: what to run before every commit
+	$(call say,formatting and lints)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(call say,unit tests)
+	$(MAKE) unit
+
+.PHONY: unit
+unit: debian-test ## Unit tests of every crate, with a real Redis where one is needed
+	$(CARGO) test --workspace --locked --exclude carillon-tests --exclude carillon-bench
+
+.PHONY: test
+test: ## Everything: installs what it needs, builds, starts real servers and a real Kubernetes, tests, stops them
+	@tests/run
+
+.PHONY: e2e
+e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clients, Redis and Chromium
+	$(call say,end-to-end tests with real clients)
+	$(CARGO) build --locked -p carillon-cli
+	$(CARGO) test --locked -p carillon-tests --test it
+
+.PHONY: e2e-cluster
+e2e-cluster: debian-test node-modules images ## End-to-end tests on a real Kubernetes, installed by Helm
+	$(call say,end-to-end tests on a real Kubernetes)
+	tests/cluster/e2e
+
+.PHONY: chart-test
+chart-test: ## Lints the chart and holds its output by unit tests
+	$(call say,chart tests)
+	charts/test
+
+.PHONY: generate
+generate: ## Writes the CRD YAML and every golden file anew
+	$(call say,generating)
+	$(CARGO) run --locked -q -p carillon-crds --bin crdgen > target/realtimetenants.yaml
+	cp target/realtimetenants.yaml crds/realtimetenants.yaml
+	cp target/realtimetenants.yaml charts/carillon/files/crds/realtimetenants.yaml
+	UPDATE_GOLDEN=1 $(CARGO) test --locked -q -p carillon-crds -p carillon-tenant -p carillon-server -p carillon-operator -p carillon-cli
+
+.PHONY: images
+images: musl ## Static images as OCI archives in target/images
+	$(call say,building static images (some minutes the first time))
+	$(CARGO) build --locked --profile image --target $(MUSL) -p carillon-server -p carillon-operator
+	mkdir -p $(IMAGES)
+	for part in server operator; do
+		$(CLUSTER) image $(IMAGES)/carillon-$$part.tar $(IMAGE_REPOSITORY)/carillon-$$part:$(IMAGE_TAG) /carillon-$$part target/$(MUSL)/image/carillon-$$part
+	done
+
+.PHONY: bench
+bench: debian-test ## Carillon beside bare socketioxide and Node, in one interleaved run (about 25 minutes)
+	$(call say,building for the benchmark)
+	$(CARGO) build --release --locked -p carillon-cli -p carillon-bench
+	target/release/carillon-bench $(ARGS)
+
+.PHONY: cluster-up
+cluster-up: ## A real Kubernetes on this machine (about seven minutes the first time)
+	$(CLUSTER) up 2
+
+.PHONY: cluster-down
+cluster-down: ## Stops it and leaves nothing behind
+	$(CLUSTER) down
+
+.PHONY: deny
+deny: ## Licences, sources and bans of all dependencies
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	cargo deny --all-features check bans licenses sources
+
+.PHONY: musl
+musl: debian-build
+	rustup target list --installed | grep -q $(MUSL) || rustup target add $(MUSL)
+
+.PHONY: node-modules
+node-modules: tests/node/node_modules/.package-lock.json
+
+tests/node/node_modules/.package-lock.json: tests/node/package-lock.json
+	$(call say,installing the Socket.IO clients)
+	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+
+.PHONY: debian-build debian-test
+debian-build:
+	@tests/install-debian $(DEBIAN_BUILD)
+debian-test:
+	@tests/install-debian $(DEBIAN_TEST)
