@@ -9,7 +9,8 @@ command_status() {
     return
   fi
   require_root
-  require_cluster
+  # Not require_cluster: a cluster that failed on its way up is what this is for.
+  [ -e "$STATE/binaries" ] || die "no cluster is up: run 'cluster up' first"
   while IFS=' ' read -r machine component state; do
     printf '%-14s %-24s %s\n' "$machine" "$component" "$state"
     [ "$state" = ok ] || broken=1
