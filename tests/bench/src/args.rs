@@ -43,6 +43,18 @@ pub enum Phase {
     CrossPod,
 }
 
+impl Phase {
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Pings => "pings",
+            Self::Delivery => "delivery",
+            Self::CrossPod => "cross-pod",
+        }
+    }
+}
+
 /// What to measure, and how much of it.
 #[derive(Args)]
 pub struct Options {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use nix::{
-    sched::{CpuSet, sched_setaffinity},
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     sys::resource::{Resource, getrlimit, setrlimit},
     unistd::Pid,
 };
@@ -10,11 +10,20 @@ use nix::{
 /// Descriptors that a process needs besides its connections.
 const SPARE_DESCRIPTORS: usize = 100;
 
+/// Insists that this process may use these cores.
+pub fn require_cores(cores: &[usize]) -> Result<()> {
+    let usable = sched_getaffinity(Pid::from_raw(0))?;
+    for &core in cores {
+        ensure!(usable.is_set(core) == Ok(true), "core {core} can't be used: see --server-core and --generator-core");
+    }
+    Ok(())
+}
+
 /// Keeps the calling thread, and all threads and processes it starts from now on, on one core.
 pub fn pin_this_thread(core: usize) -> Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core)?;
-    sched_setaffinity(Pid::from_raw(0), &cores).with_context(|| format!("core {core} can't be used"))
+    sched_setaffinity(Pid::from_raw(0), &cores).with_context(|| format!("use core {core}"))
 }
 
 /// Raises this process's limit, which its children inherit, so far that it and they can hold so many connections.

@@ -27,17 +27,23 @@ use report::Report;
 use server::Site;
 use tokio::signal::unix::{SignalKind, signal};
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
     let command_line = CommandLine::parse();
-    match command_line.command {
+    let outcome = match command_line.command {
         Some(Command::ServeBare(options)) => bare::serve(options).map(|()| ExitCode::SUCCESS),
         None => compare(command_line.options),
-    }
+    };
+    outcome.unwrap_or_else(|problem| {
+        eprintln!("error: {problem:#}");
+        ExitCode::from(2)
+    })
 }
 
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn compare(mut options: Options) -> Result<ExitCode> {
     ensure!(cfg!(not(debug_assertions)), "a debug build measures nothing of worth: use `cargo run --release`");
     let settings = options.settings()?;
+    machine::require_cores(&[settings.server_core, settings.generator_core])?;
     machine::allow_connections(settings.most_connections())?;
     let peers = Peers::prepare(&options.peers, options.carillon.take())?;
     machine::pin_this_thread(settings.generator_core)?;
@@ -66,7 +72,7 @@ async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Resul
     for round in 1..=settings.rounds {
         for &phase in &options.phases {
             for &peer in &order {
-                let step = format!("round {round}/{}, {phase:?}, {}", settings.rounds, peer.name());
+                let step = format!("round {round}/{}, {}, {}", settings.rounds, phase.name(), peer.name());
                 let start = Instant::now();
                 match bench.run(phase, peer).await {
                     Ok(readings) => {

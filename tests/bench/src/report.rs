@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn the_table_has_medians_spread_ratios_and_failures() {
         let mut report = Report::default();
-        for (round, (bare, carillon)) in [(9.0, 6.0), (11.0, 5.0), (10.0, 4.0)].into_iter().enumerate() {
-            report.add(round as u32, Peer::Bare, vec![Metric::CrossPodCpu.reading(bare), Metric::ConnectCpu.reading(0.1)]);
-            report.add(round as u32, Peer::Carillon, vec![Metric::CrossPodCpu.reading(carillon)]);
+        for (round, bare, carillon) in [(1, 9.0, 6.0), (2, 11.0, 5.0), (3, 10.0, 4.0)] {
+            report.add(round, Peer::Bare, vec![Metric::CrossPodCpu.reading(bare), Metric::ConnectCpu.reading(0.1)]);
+            report.add(round, Peer::Carillon, vec![Metric::CrossPodCpu.reading(carillon)]);
         }
         report.add_failure("node: no".to_owned());
         assert_eq!(

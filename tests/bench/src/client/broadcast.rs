@@ -15,7 +15,7 @@ const EVENT: &str = "b";
 const PROBE: &str = "probe";
 const LARGEST: usize = 64 << 10;
 /// The filler starts elsewhere in [`TEXT`] for each number: two broadcasts of one size never have the same content.
-const ROTATION: usize = 61;
+const ROTATION: u8 = 61;
 
 static TEXT: LazyLock<String> = LazyLock::new(|| {
     let mut state = 0x9e37_79b9_u32;
@@ -23,7 +23,7 @@ static TEXT: LazyLock<String> = LazyLock::new(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         char::from(b'a' + (state >> 24) as u8 % 26)
     };
-    std::iter::repeat_with(letter).take(LARGEST + ROTATION).collect()
+    std::iter::repeat_with(letter).take(LARGEST + usize::from(ROTATION)).collect()
 });
 
 /// A stage's broadcasts: all of one size.
@@ -79,7 +79,7 @@ impl Broadcasts {
     }
 
     fn filler(self, number: u64) -> &'static str {
-        let start = (number % ROTATION as u64) as usize;
+        let start = usize::try_from(number % u64::from(ROTATION)).expect("less than ROTATION");
         &TEXT[start..start + self.filler]
     }
 }

@@ -13,19 +13,18 @@ const LONGEST: usize = 16 << 20;
 
 /// A text frame as a client sends it: masked.
 pub fn masked_text(text: &str) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(text.len() + 8);
-    frame.push(FINAL_TEXT);
-    match text.len() {
-        short @ 0..126 => frame.push(MASKED | short as u8),
-        long => {
-            let long = u16::try_from(long).expect("a client's packets are shorter than 64 KiB");
-            frame.push(MASKED | 126);
-            frame.extend(long.to_be_bytes());
-        }
-    }
+    let mut frame = head(text, MASKED);
     frame.extend(MASK);
     frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
+}
+
+fn head(text: &str, masked: u8) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("a packet here is shorter than 64 KiB");
+    match u8::try_from(length) {
+        Ok(short @ 0..126) => vec![FINAL_TEXT, masked | short],
+        _ => [&[FINAL_TEXT, masked | 126][..], &length.to_be_bytes()].concat(),
+    }
 }
 
 /// Cuts a byte stream into the texts of its frames; keeps what is incomplete for the next bytes.
@@ -89,16 +88,7 @@ mod tests {
     use super::*;
 
     fn server_frame(text: &str) -> Vec<u8> {
-        let mut frame = vec![FINAL_TEXT];
-        match text.len() {
-            short @ 0..126 => frame.push(short as u8),
-            long => {
-                frame.push(126);
-                frame.extend((long as u16).to_be_bytes());
-            }
-        }
-        frame.extend(text.bytes());
-        frame
+        [&head(text, 0), text.as_bytes()].concat()
     }
 
     #[test]
