@@ -1,0 +1,144 @@
+//! From what was read to what a server runs: the operator's part, without the cluster.
+
+use std::collections::HashMap;
+
+use carillon_crds::{Permission, RealtimeTenantSpec, Reason, SecretKeyReference};
+use carillon_tenant::{
+    CompileOutcome, RejectionCode, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage,
+    compile::{Rejection, compile},
+};
+
+use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject};
+
+/// Files have no generations; the version of a configuration moves with its hash alone.
+const GENERATION: i64 = 1;
+
+/// What the files ask for.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// Tenants that compile.
+    pub served: Vec<Served>,
+    /// Tenants that exist but don't compile.
+    pub keep: Vec<TenantId>,
+    /// All there is to say, in the order of files.
+    pub findings: Vec<Finding>,
+}
+
+/// A tenant that compiles.
+#[derive(Debug)]
+pub struct Served {
+    /// The resource it comes from.
+    pub object: ObjectName,
+    /// Where that stands.
+    pub place: Place,
+    /// What a server is told.
+    pub message: TenantMessage,
+    /// A key that may publish over the HTTP API, if the tenant has one.
+    pub publish_key: Option<String>,
+}
+
+impl Program {
+    /// Compiles every tenant of `manifests`.
+    pub fn compile(manifests: Manifests) -> Self {
+        let mut program = Self::default();
+        let mut holders: HashMap<TenantId, String> = HashMap::new();
+        for tenant in &manifests.tenants {
+            if let Some(id) = &tenant.id {
+                if let Some(holder) = holders.get(id) {
+                    program.findings.push(conflicted(tenant, id, holder));
+                    continue;
+                }
+                let ObjectName { namespace, name, .. } = &tenant.object;
+                holders.insert(id.clone(), format!("{namespace}/{name} ({})", tenant.place("")));
+            }
+            program.tenant(&manifests, tenant);
+        }
+        program.findings.extend(manifests.findings);
+        program.findings.sort_by(|one, other| one.place.cmp(&other.place));
+        program
+    }
+
+    /// The tenant of that id.
+    pub fn served(&self, id: &str) -> Option<&Served> {
+        self.served.iter().find(|served| served.message.tenant_id.as_str() == id)
+    }
+
+    /// How many of the findings are of `severity`.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    fn tenant(&mut self, manifests: &Manifests, tenant: &TenantObject) {
+        let outcome = tenant.spec.as_ref().map(|spec| (spec, compile_one(manifests, &tenant.object, spec)));
+        match outcome {
+            Some((spec, Ok(message))) => self.served.push(Served {
+                object: tenant.object.clone(),
+                place: tenant.place(""),
+                message,
+                publish_key: publish_key(manifests, &tenant.object, spec),
+            }),
+            rejected => {
+                self.keep.extend(tenant.id.clone());
+                let rejections = rejected.and_then(|(_, outcome)| outcome.err()).unwrap_or_default();
+                self.findings.extend(rejections.into_iter().map(|rejection| finding(manifests, tenant, rejection)));
+            }
+        }
+    }
+}
+
+fn compile_one(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenantSpec) -> CompileOutcome {
+    let secrets = ResolvedSecrets::resolve(spec, |reference| look_up(manifests, object, reference));
+    compile(&object.name, GENERATION, spec, &secrets)
+}
+
+fn look_up(manifests: &Manifests, object: &ObjectName, reference: &SecretKeyReference) -> Result<SecretBytes, SecretError> {
+    let secret = manifests.secret(&object.namespace, &reference.name).ok_or(SecretError::SecretNotFound)?;
+    secret.value(&reference.key).cloned().ok_or(SecretError::KeyNotFound)
+}
+
+fn publish_key(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenantSpec) -> Option<String> {
+    let key = spec.auth.api_keys.iter().find(|key| key.permissions.contains(&Permission::Publish))?;
+    let bytes = look_up(manifests, object, &key.secret_key_ref).ok()?;
+    Some(str::from_utf8(bytes.expose()).ok()?.trim().to_owned())
+}
+
+fn conflicted(tenant: &TenantObject, id: &TenantId, holder: &str) -> Finding {
+    let field = if tenant.document.text("/spec/tenantId").is_some() { "spec.tenantId" } else { "metadata.name" };
+    Finding {
+        severity: Severity::Error,
+        place: tenant.place(field),
+        object: Some(tenant.object.clone()),
+        reason: Reason::Conflicted,
+        field: field.to_owned(),
+        message: format!("tenant id {:?} is held by {holder}: choose another one", id.as_str()),
+    }
+}
+
+fn finding(manifests: &Manifests, tenant: &TenantObject, rejection: Rejection) -> Finding {
+    let Rejection { code, field, mut message } = rejection;
+    if code == RejectionCode::SecretNotFound {
+        message.push_str(&where_else(manifests, tenant, &field));
+    }
+    Finding {
+        severity: Severity::Error,
+        place: tenant.place(&field),
+        object: Some(tenant.object.clone()),
+        reason: code.reason(),
+        field,
+        message,
+    }
+}
+
+/// Says so when a Secret of that name stands in another namespace.
+fn where_else(manifests: &Manifests, tenant: &TenantObject, field: &str) -> String {
+    let pointer = format!("/{}/name", field.replace('[', ".").replace(']', "").replace('.', "/"));
+    let name = tenant.document.text(&pointer);
+    let elsewhere = manifests.secrets.iter().find(|secret| Some(&*secret.object.name) == name);
+    elsewhere.map_or_else(String::new, |secret| {
+        let ObjectName { namespace, .. } = &secret.object;
+        format!(
+            "; there is one in namespace {namespace:?}, but a tenant reads Secrets of its own namespace, {:?}, alone",
+            &*tenant.object.namespace
+        )
+    })
+}
