@@ -1,6 +1,11 @@
 //! From a CONNECT packet to an open session, or to the one line a refused client is told.
 
-use std::{fmt::Display, future::Future, pin::Pin, sync::Arc};
+use std::{
+    fmt::Display,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+};
 
 use carillon_tenant::{Code, ConnectionId, OriginPolicy, Refusal, TenantConfig};
 use serde::Deserialize;
@@ -45,7 +50,7 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
                 Ok(session) => {
                     socket.on_fallback::<_, Handler>(Commands(session.clone()));
                     socket.on_disconnect::<_, Handler>(Gone { session: session.clone(), transport: transport.clone() });
-                    *transport.session.lock().expect("no panic under this lock") = Some(session);
+                    *transport.session.lock().expect("no panic under this lock") = Arc::downgrade(&session);
                     Ok(())
                 }
                 Err(code) => {
@@ -60,7 +65,7 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
     /// Runs right after the CONNECT reply was queued, on the same task.
     fn call(&self, socket: EngineSocket, _: Option<Value>) {
         let Some(transport) = transport_of(&socket) else { return };
-        let session = transport.session.lock().expect("no panic under this lock").clone();
+        let session = transport.session.lock().expect("no panic under this lock").upgrade();
         if let Some(session) = session {
             session.enter();
             tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, "connected");
@@ -167,8 +172,8 @@ impl DisconnectHandler<LocalAdapter, Handler> for Gone {
             tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, ?reason, seconds, "disconnected");
         }
         let mut current = transport.session.lock().expect("no panic under this lock");
-        if current.as_ref().is_some_and(|current| current.id == session.id) {
-            *current = None;
+        if current.upgrade().is_some_and(|current| current.id == session.id) {
+            *current = Weak::new();
         }
         drop(current);
         defer(socket);
