@@ -56,7 +56,7 @@ e2e-cluster: debian-test node-modules images ## End-to-end tests on a real Kuber
 	tests/cluster/e2e
 
 .PHONY: chart-test
-chart-test: ## Lints the chart and holds its output by unit tests
+chart-test: debian-test ## Lints the chart and holds its output by unit tests
 	$(call say,chart tests)
 	charts/test
 

@@ -90,11 +90,11 @@ pub struct JwtSpec {
     pub audiences: Option<Vec<String>>,
     /// Clock difference forgiven in `exp`, `nbf` and `iat`, in seconds.
     #[serde(default = "JwtSpec::default_leeway_seconds")]
-    #[schemars(range(min = 0, max = 300))]
+    #[schemars(with = "i32", range(min = 0, max = 300))]
     pub leeway_seconds: u32,
     /// The longest a token may be valid, from `iat` to `exp`, in seconds; such a token must carry `iat`. Absent: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 60, max = 31_536_000))]
+    #[schemars(with = "Option<i32>", range(min = 60, max = 31_536_000))]
     pub max_lifetime_seconds: Option<u32>,
     /// Where the tenant and the user stand in a token.
     #[serde(default)]
@@ -225,7 +225,7 @@ pub struct ConnectionQuotaSpec {
 pub struct RoomQuotaSpec {
     /// Rooms one connection may be in at a time. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1000))]
     pub max_per_connection: Option<u32>,
 }
 
@@ -238,11 +238,11 @@ pub struct MessageQuotaSpec {
     pub rate_per_second_per_connection: Option<Limit>,
     /// Messages one connection may send at once. Default: 40.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
     pub burst_per_connection: Option<u32>,
     /// Size of one message with its attachments, in bytes. Default: 65536.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 64, max = 1_048_576))]
+    #[schemars(with = "Option<i32>", range(min = 64, max = 1_048_576))]
     pub max_bytes: Option<u32>,
 }
 
@@ -252,6 +252,6 @@ pub struct MessageQuotaSpec {
 pub struct PublishQuotaSpec {
     /// Size of one event's `data`, in bytes of JSON. Default: 262144.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 64, max = 1_048_576))]
+    #[schemars(with = "Option<i32>", range(min = 64, max = 1_048_576))]
     pub max_bytes: Option<u32>,
 }
