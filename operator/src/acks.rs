@@ -1,0 +1,396 @@
+//! Who has what: per pod, the versions it acknowledged, and from that what it should be sent next.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use carillon_tenant::{
+    ConfigVersion, TenantId,
+    push::{Answer, Delta, PROTOCOL_VERSION, Rejected, State, digest},
+};
+
+use crate::{desired::Desired, metrics::PodState};
+
+/// What one pod is known to run. Written by the pod's pusher, read by the controller. The lock guards plain data and is held for
+/// a look-up, or for one walk over the tenants; never across an await.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Record>);
+
+#[derive(Debug, Default)]
+struct Record {
+    /// `None` until the pod was asked.
+    known: Option<Known>,
+    trouble: Option<Trouble>,
+}
+
+#[derive(Debug)]
+struct Known {
+    boot_id: String,
+    programmed: bool,
+    fleet_digest: Option<String>,
+    applied: BTreeMap<TenantId, ConfigVersion>,
+    rejected: BTreeMap<TenantId, Rejected>,
+}
+
+/// What stands between the operator and a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Trouble {
+    /// No connection, or it broke.
+    #[error("can't be reached")]
+    Unreachable,
+    /// The TLS handshake failed: a certificate is wrong on one of the sides.
+    #[error("TLS handshake failed")]
+    Tls,
+    /// No answer in time.
+    #[error("timed out")]
+    TimedOut,
+    /// The server speaks another version of the push protocol.
+    #[error("speaks another protocol version")]
+    ProtocolVersion,
+    /// The server can't take the push at all.
+    #[error("refused the whole push")]
+    Refused,
+    /// The answer can't be understood, or doesn't fit the push.
+    #[error("answered what can't be understood")]
+    Malformed,
+    /// The server runs something else than was thought.
+    #[error("runs something else than was thought")]
+    Conflict,
+}
+
+/// How one pod stands to one version of one tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It acknowledged exactly this version.
+    Programmed,
+    /// It refused this version.
+    Rejected(Rejected),
+    /// It was not asked yet.
+    Asking,
+    /// It will be, or is being, sent this version.
+    Pending,
+    /// Something stands in the way.
+    Trouble(Trouble),
+}
+
+/// The tenants whose standing an exchange has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Any of them.
+    All,
+    /// These.
+    Only(Vec<TenantId>),
+}
+
+impl Touched {
+    /// True when nothing changed.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Only(tenants) if tenants.is_empty())
+    }
+}
+
+/// What to send to a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Everything.
+    Snapshot,
+    /// What differs.
+    Delta(Delta),
+}
+
+impl Ledger {
+    /// Takes up what the pod says it runs. A pod that restarted is forgotten first.
+    pub fn learn(&self, state: State) -> Touched {
+        let mut record = self.lock();
+        let applied: BTreeMap<_, _> = state.applied.into_iter().map(|applied| (applied.tenant_id, applied.config_version)).collect();
+        let healed = record.trouble.take().is_some();
+        let same_boot = record.known.take_if(|known| known.boot_id == state.boot_id);
+        record.known = Some(Known {
+            boot_id: state.boot_id,
+            programmed: state.programmed,
+            fleet_digest: state.fleet_digest,
+            applied: applied.clone(),
+            rejected: BTreeMap::new(),
+        });
+        let Some(before) = same_boot else { return Touched::All };
+        let gone = before.applied.keys().filter(|tenant| !applied.contains_key(*tenant));
+        let changed = applied.iter().filter(|(tenant, version)| before.applied.get(*tenant) != Some(version)).map(|(tenant, _)| tenant);
+        let touched = gone.chain(changed).cloned().collect();
+        if let Some(known) = &mut record.known {
+            known.rejected = before.rejected;
+        }
+        if healed { Touched::All } else { Touched::Only(touched) }
+    }
+
+    /// True when `state` is what was thought: nothing drifted, nothing restarted.
+    pub fn agrees_with(&self, state: &State) -> bool {
+        self.lock().known.as_ref().is_some_and(|known| {
+            known.boot_id == state.boot_id
+                && known.programmed == state.programmed
+                && known.fleet_digest == state.fleet_digest
+                && digest(&known.applied) == state.digest
+        })
+    }
+
+    /// What the pod should be sent so that it runs `desired`; `None` when it does. What it refused is not sent again.
+    pub fn plan(&self, desired: &Desired) -> Option<Plan> {
+        let record = self.lock();
+        let known = record.known.as_ref()?;
+        if !known.programmed || known.fleet_digest.as_ref() != Some(&desired.fleet_digest) {
+            return Some(Plan::Snapshot);
+        }
+        let wanted = desired.tenants.iter().filter(|(tenant, message)| {
+            let version = &message.config_version;
+            known.applied.get(*tenant) != Some(version)
+                && known.rejected.get(*tenant).is_none_or(|rejected| rejected.config_version != *version)
+        });
+        let upserts: Vec<_> = wanted.map(|(_, message)| carillon_tenant::TenantMessage::clone(message)).collect();
+        let unwanted = known.applied.keys().filter(|tenant| !desired.tenants.contains_key(*tenant) && !desired.keep.contains(*tenant));
+        let removals: Vec<_> = unwanted.cloned().collect();
+        if upserts.is_empty() && removals.is_empty() {
+            return None;
+        }
+        let base_digest = digest(&known.applied);
+        Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, base_digest, upserts, removals }))
+    }
+
+    /// Takes up the answer to `plan`, made from `desired`.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble`] when the answer doesn't fit: the pod must be asked for its state.
+    pub fn acknowledge(&self, desired: &Desired, plan: &Plan, answer: Answer) -> Result<Touched, Trouble> {
+        let mut record = self.lock();
+        let healed = record.trouble.is_some();
+        let known = record.known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
+        let mut touched = Vec::new();
+        let mut asked: BTreeMap<&TenantId, &ConfigVersion> = BTreeMap::new();
+        match plan {
+            Plan::Snapshot => {
+                asked.extend(desired.tenants.iter().map(|(tenant, message)| (tenant, &message.config_version)));
+                known.programmed = true;
+                known.fleet_digest = Some(desired.fleet_digest.clone());
+                let stays = |tenant: &TenantId| desired.tenants.contains_key(tenant) || desired.keep.contains(tenant);
+                known.applied.retain(|tenant, _| {
+                    stays(tenant) || {
+                        touched.push(tenant.clone());
+                        false
+                    }
+                });
+                known.rejected.clear();
+            }
+            Plan::Delta(delta) => {
+                asked.extend(delta.upserts.iter().map(|message| (&message.tenant_id, &message.config_version)));
+                for tenant in &delta.removals {
+                    known.applied.remove(tenant);
+                    known.rejected.remove(tenant);
+                    touched.push(tenant.clone());
+                }
+            }
+        }
+        for applied in answer.applied {
+            if asked.get(&applied.tenant_id).is_some_and(|version| **version == applied.config_version) {
+                asked.remove(&applied.tenant_id);
+                known.rejected.remove(&applied.tenant_id);
+                touched.push(applied.tenant_id.clone());
+                known.applied.insert(applied.tenant_id, applied.config_version);
+            }
+        }
+        for rejected in answer.rejected {
+            if asked.get(&rejected.tenant_id).is_some_and(|version| **version == rejected.config_version) {
+                asked.remove(&rejected.tenant_id);
+                touched.push(rejected.tenant_id.clone());
+                known.rejected.insert(rejected.tenant_id.clone(), rejected);
+            }
+        }
+        let fits = asked.is_empty() && digest(&known.applied) == answer.digest;
+        if !fits {
+            return Err(Trouble::Malformed);
+        }
+        record.trouble = None;
+        Ok(if healed { Touched::All } else { Touched::Only(touched) })
+    }
+
+    /// Notes what stands in the way of the pod. What it acknowledged before still counts: it runs it, as far as anyone knows.
+    pub fn note(&self, trouble: Trouble) -> Touched {
+        let before = self.lock().trouble.replace(trouble);
+        if before == Some(trouble) { Touched::Only(Vec::new()) } else { Touched::All }
+    }
+
+    /// How the pod stands to `version` of `tenant`.
+    pub fn standing(&self, tenant: &TenantId, version: &str) -> Standing {
+        let record = self.lock();
+        let known = record.known.as_ref();
+        if known.and_then(|known| known.applied.get(tenant)).is_some_and(|applied| applied.as_str() == version) {
+            return Standing::Programmed;
+        }
+        let rejected = known.and_then(|known| known.rejected.get(tenant)).filter(|rejected| rejected.config_version.as_str() == version);
+        match (rejected, record.trouble, known) {
+            (Some(rejected), _, _) => Standing::Rejected(rejected.clone()),
+            (None, Some(trouble), _) => Standing::Trouble(trouble),
+            (None, None, None) => Standing::Asking,
+            (None, None, Some(_)) => Standing::Pending,
+        }
+    }
+
+    /// The version of `tenant` that the pod runs: the outer `None` while that is not known.
+    pub fn runs(&self, tenant: &TenantId) -> Option<Option<ConfigVersion>> {
+        self.lock().known.as_ref().map(|known| known.applied.get(tenant).cloned())
+    }
+
+    /// The pod's state as metrics tell it.
+    pub fn pod_state(&self) -> PodState {
+        let record = self.lock();
+        match (&record.known, record.trouble) {
+            (_, Some(_)) => PodState::Troubled,
+            (Some(known), None) if known.programmed => PodState::Programmed,
+            _ => PodState::Unprogrammed,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carillon_tenant::{RejectionCode, TenantMessage};
+
+    use super::*;
+    use crate::fixtures::{applied, desired, digest_of, id, message, state};
+
+    fn rejected(message: &TenantMessage) -> Rejected {
+        Rejected {
+            tenant_id: message.tenant_id.clone(),
+            config_version: message.config_version.clone(),
+            code: RejectionCode::Invalid,
+            field: "spec.x".to_owned(),
+            message: "no".to_owned(),
+        }
+    }
+
+    fn answer(boot_id: &str, runs: &[&TenantMessage], of_push: &[&TenantMessage], rejected: Vec<Rejected>) -> Answer {
+        let runs: Vec<_> = runs.iter().map(|message| applied(message)).collect();
+        Answer {
+            boot_id: boot_id.to_owned(),
+            digest: digest_of(&runs),
+            applied: of_push.iter().map(|message| applied(message)).collect(),
+            rejected,
+        }
+    }
+
+    #[test]
+    fn plans_what_differs_and_nothing_else() {
+        let (a1, a2, b1, c1) = (message("a", 1), message("a", 2), message("b", 1), message("c", 1));
+        // What the pod runs, what it should run, what it may keep; the upserts and removals that follow.
+        type Case<'a> = (&'a [&'a TenantMessage], &'a [TenantMessage], &'a [&'a str], &'a [&'a TenantMessage], &'a [&'a str]);
+        let both = [a1.clone(), b1.clone()];
+        let newer = [a2.clone(), b1.clone()];
+        let cases: [Case<'_>; 6] = [
+            (&[&a1, &b1], &both, &[], &[], &[]),
+            (&[&a1, &b1], &newer, &[], &[&a2], &[]),
+            (&[&a1], &both, &[], &[&b1], &[]),
+            (&[&a1, &b1, &c1], &both, &[], &[], &["c"]),
+            (&[&a1, &b1, &c1], &both, &["c"], &[], &[]),
+            (&[&c1], &newer, &[], &[&a2, &b1], &["c"]),
+        ];
+        for (index, (runs, should, keep, upserts, removals)) in cases.into_iter().enumerate() {
+            let ledger = Ledger::default();
+            ledger.learn(state("boot", runs));
+            match ledger.plan(&desired(should, keep)) {
+                None => assert!(upserts.is_empty() && removals.is_empty(), "case {index}"),
+                Some(Plan::Delta(delta)) => {
+                    assert_eq!(delta.upserts.iter().collect::<Vec<_>>(), upserts, "case {index}");
+                    assert_eq!(delta.removals.iter().map(TenantId::as_str).collect::<Vec<_>>(), removals, "case {index}");
+                    assert_eq!(delta.base_digest, state("boot", runs).digest, "case {index}");
+                }
+                Some(Plan::Snapshot) => panic!("case {index}: a programmed pod gets a delta"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pod_without_configuration_or_with_another_session_key_gets_a_snapshot() {
+        let a1 = message("a", 1);
+        let wanted = desired(std::slice::from_ref(&a1), &[]);
+        let unprogrammed = State { programmed: false, fleet_digest: None, ..state("boot", &[]) };
+        let other_key = State { fleet_digest: Some("other".to_owned()), ..state("boot", &[&a1]) };
+        for state in [unprogrammed, other_key] {
+            let ledger = Ledger::default();
+            assert_eq!(ledger.plan(&wanted), None, "nothing is pushed to a pod that was not asked");
+            ledger.learn(state);
+            assert_eq!(ledger.plan(&wanted), Some(Plan::Snapshot));
+        }
+    }
+
+    #[test]
+    fn a_refused_version_is_not_sent_again_and_the_last_good_one_stays_known() {
+        let (a1, a2, a3, b1) = (message("a", 1), message("a", 2), message("a", 3), message("b", 1));
+        let ledger = Ledger::default();
+        ledger.learn(state("boot", &[&a1]));
+        let wanted = desired(&[a2.clone(), b1.clone()], &[]);
+        let plan = ledger.plan(&wanted).unwrap();
+        let touched = ledger.acknowledge(&wanted, &plan, answer("boot", &[&a1, &b1], &[&b1], vec![rejected(&a2)])).unwrap();
+        assert_eq!(touched, Touched::Only(vec![id("b"), id("a")]));
+        assert_eq!(ledger.plan(&wanted), None);
+        assert_eq!(ledger.standing(&id("a"), a2.config_version.as_str()), Standing::Rejected(rejected(&a2)));
+        assert_eq!(ledger.standing(&id("a"), a1.config_version.as_str()), Standing::Programmed);
+        assert_eq!(ledger.standing(&id("b"), b1.config_version.as_str()), Standing::Programmed);
+        let mended = desired(&[a3.clone(), b1.clone()], &[]);
+        assert!(matches!(ledger.plan(&mended), Some(Plan::Delta(delta)) if delta.upserts == [a3]));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_no_acknowledgement() {
+        let (a1, a2, b1) = (message("a", 1), message("a", 2), message("b", 1));
+        let wanted = desired(std::slice::from_ref(&a2), &[]);
+        let cases = [
+            ("another boot", answer("other", &[&a2], &[&a2], Vec::new()), Trouble::Conflict),
+            ("silent about a tenant", answer("boot", &[&a1], &[], Vec::new()), Trouble::Malformed),
+            ("another version", answer("boot", &[&a1], &[&a1], Vec::new()), Trouble::Malformed),
+            ("runs something else, too", answer("boot", &[&a2, &b1], &[&a2], Vec::new()), Trouble::Malformed),
+        ];
+        for (name, answer, trouble) in cases {
+            let ledger = Ledger::default();
+            ledger.learn(state("boot", &[&a1]));
+            let plan = ledger.plan(&wanted).unwrap();
+            assert_eq!(ledger.acknowledge(&wanted, &plan, answer), Err(trouble), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_removes_what_is_neither_wanted_nor_kept() {
+        let (a1, b1, c1) = (message("a", 1), message("b", 1), message("c", 1));
+        let ledger = Ledger::default();
+        ledger.learn(State { fleet_digest: None, ..state("boot", &[&b1, &c1]) });
+        let wanted = desired(std::slice::from_ref(&a1), &["b"]);
+        let plan = ledger.plan(&wanted).unwrap();
+        assert_eq!(plan, Plan::Snapshot);
+        let touched = ledger.acknowledge(&wanted, &plan, answer("boot", &[&a1, &b1], &[&a1], Vec::new())).unwrap();
+        assert_eq!(touched, Touched::Only(vec![id("c"), id("a")]));
+        assert_eq!(ledger.plan(&wanted), None);
+        assert_eq!(ledger.runs(&id("c")), Some(None));
+        assert_eq!(ledger.runs(&id("b")), Some(Some(b1.config_version)));
+    }
+
+    #[test]
+    fn trouble_is_told_once_and_what_was_acknowledged_still_counts() {
+        let a1 = message("a", 1);
+        let ledger = Ledger::default();
+        let standing = || ledger.standing(&id("a"), a1.config_version.as_str());
+        assert_eq!(standing(), Standing::Asking);
+        assert_eq!(ledger.note(Trouble::Unreachable), Touched::All);
+        assert!(ledger.note(Trouble::Unreachable).is_empty());
+        assert_eq!(standing(), Standing::Trouble(Trouble::Unreachable));
+        assert_eq!(ledger.learn(state("boot", &[])), Touched::All);
+        assert_eq!(standing(), Standing::Pending);
+        assert_eq!(ledger.learn(state("boot", &[&a1])), Touched::Only(vec![id("a")]));
+        ledger.note(Trouble::TimedOut);
+        assert_eq!(standing(), Standing::Programmed);
+        assert!(ledger.agrees_with(&state("boot", &[&a1])));
+        assert!(!ledger.agrees_with(&state("another", &[&a1])));
+        assert!(!ledger.agrees_with(&state("boot", &[])));
+    }
+}

@@ -1,0 +1,98 @@
+//! What every server pod should run, and its form on the wire.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    sync::{Arc, OnceLock},
+};
+
+use carillon_tenant::{
+    TenantId, TenantMessage,
+    push::{FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot},
+};
+use flate2::{Compression, write::GzEncoder};
+use hyper::body::Bytes;
+use serde::Serialize;
+
+/// Bodies above this size travel compressed, in bytes.
+const GZIP_BYTES_MIN: usize = 1024;
+
+/// What every server pod should run: one immutable state, swapped whole.
+#[derive(Debug)]
+pub struct Desired {
+    /// What all servers share.
+    pub fleet: FleetSettings,
+    /// The digest of `fleet`.
+    pub fleet_digest: String,
+    /// Every tenant that has a good configuration.
+    pub tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
+    /// Tenants without one: a pod keeps what it runs of them.
+    pub keep: BTreeSet<TenantId>,
+    snapshot: OnceLock<Result<Body, TooLarge>>,
+}
+
+impl Desired {
+    /// Puts together what pods should run.
+    pub fn new(fleet: FleetSettings, tenants: BTreeMap<TenantId, Arc<TenantMessage>>, keep: BTreeSet<TenantId>) -> Self {
+        Self { fleet_digest: fleet.digest(), fleet, tenants, keep, snapshot: OnceLock::new() }
+    }
+
+    /// The snapshot of all of it, encoded once for all pods. Costs milliseconds per thousand tenants the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] when no server would take it.
+    pub fn snapshot(&self) -> Result<Body, TooLarge> {
+        let encode = || {
+            Body::encode(&Snapshot {
+                protocol_version: PROTOCOL_VERSION,
+                fleet: self.fleet.clone(),
+                tenants: self.tenants.values().map(|message| TenantMessage::clone(message)).collect(),
+                keep: self.keep.iter().cloned().collect(),
+            })
+        };
+        self.snapshot.get_or_init(encode).clone()
+    }
+}
+
+/// The body of a push.
+#[derive(Clone)]
+pub struct Body {
+    /// What travels.
+    pub bytes: Bytes,
+    /// Whether it is compressed.
+    pub gzip: bool,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "[{} bytes, gzip: {}]", self.bytes.len(), self.gzip)
+    }
+}
+
+/// A push that is larger than any server takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a push of {0} bytes is larger than the {PUSH_BYTES_MAX} that servers take")]
+pub struct TooLarge(usize);
+
+impl Body {
+    /// Encodes `message`, compressed when that pays.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] when no server would take it.
+    pub fn encode(message: &impl Serialize) -> Result<Self, TooLarge> {
+        let json = serde_json::to_vec(message).expect("a push serialises to JSON");
+        if json.len() > PUSH_BYTES_MAX {
+            return Err(TooLarge(json.len()));
+        }
+        if json.len() <= GZIP_BYTES_MIN {
+            return Ok(Self { bytes: json.into(), gzip: false });
+        }
+        let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 4), Compression::fast());
+        encoder
+            .write_all(&json)
+            .and_then(|()| encoder.finish())
+            .map_or_else(|_| unreachable!("writing to memory does not fail"), |bytes| Ok(Self { bytes: bytes.into(), gzip: true }))
+    }
+}

@@ -1,0 +1,72 @@
+//! What the tests of several modules are made of.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use carillon_crds::RealtimeTenantSpec;
+use carillon_tenant::{
+    ConfigVersion, ResolvedSecrets, SecretBytes, TenantId, TenantMessage, compile,
+    push::{Applied, FleetSettings, PROTOCOL_VERSION, State, digest},
+};
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::{desired::Desired, object::TenantObject};
+
+pub fn id(text: &str) -> TenantId {
+    TenantId::new(text).unwrap()
+}
+
+pub fn version(text: &str) -> ConfigVersion {
+    serde_json::from_value(json!(text)).unwrap()
+}
+
+/// A tenant with one HS256 key in the Secret `keys`.
+pub fn spec(tenant_id: &str) -> Value {
+    json!({"tenantId": tenant_id, "auth": {"jwt": {"keys": [{"algorithm": "HS256", "secretKeyRef": {"name": "keys", "key": "current"}}]}}})
+}
+
+pub fn object(name: &str, created: &str, generation: i64, spec: &Value) -> TenantObject {
+    let object = json!({
+        "apiVersion": "carillon.dev/v1alpha1", "kind": "RealtimeTenant", "spec": spec,
+        "metadata": {"name": name, "namespace": "n", "uid": format!("uid-{name}"), "generation": generation, "creationTimestamp": created,
+                     "resourceVersion": "1"},
+    });
+    serde_json::from_value::<DynamicObject>(object).unwrap().into()
+}
+
+/// Compiled from [`spec`] with another key for each `generation`.
+pub fn message(tenant_id: &str, generation: i64) -> TenantMessage {
+    let spec: RealtimeTenantSpec = serde_json::from_value(spec(tenant_id)).unwrap();
+    let secrets = ResolvedSecrets::resolve(&spec, |_| Ok(SecretBytes::from(format!("{generation:032}").into_bytes())));
+    compile::compile("any", generation, &spec, &secrets).unwrap()
+}
+
+pub fn fleet() -> FleetSettings {
+    FleetSettings { session_key: SecretBytes::from(vec![7; 32]) }
+}
+
+pub fn desired(messages: &[TenantMessage], keep: &[&str]) -> Desired {
+    let tenants = messages.iter().map(|message| (message.tenant_id.clone(), Arc::new(message.clone()))).collect();
+    Desired::new(fleet(), tenants, keep.iter().map(|text| id(text)).collect::<BTreeSet<_>>())
+}
+
+/// The state of a pod that was programmed with [`fleet`].
+pub fn state(boot_id: &str, messages: &[&TenantMessage]) -> State {
+    let applied: Vec<_> = messages.iter().map(|message| applied(message)).collect();
+    State {
+        protocol_version: PROTOCOL_VERSION,
+        boot_id: boot_id.to_owned(),
+        programmed: true,
+        fleet_digest: Some(fleet().digest()),
+        digest: digest_of(&applied),
+        applied,
+    }
+}
+
+pub fn applied(message: &TenantMessage) -> Applied {
+    Applied { tenant_id: message.tenant_id.clone(), config_version: message.config_version.clone() }
+}
+
+pub fn digest_of(applied: &[Applied]) -> String {
+    digest(applied.iter().map(|applied| (&applied.tenant_id, &applied.config_version)))
+}

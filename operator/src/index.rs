@@ -1,0 +1,490 @@
+//! All tenants, and what pods should run of them: recomputed tenant by tenant, as things change. No I/O and no clock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use carillon_crds::{ConditionType, RealtimeTenantStatus, Reason};
+use carillon_tenant::{Rejection, TenantId, TenantMessage, compile::references};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::{
+    claims::Claims,
+    metrics::Outcome,
+    object::{ObjectKey, TenantObject},
+    resolve::{Job, Resolution, SecretVersions},
+    status,
+};
+
+/// Every `RealtimeTenant`, and what follows from them.
+#[derive(Debug, Default)]
+pub struct Index {
+    entries: HashMap<ObjectKey, Entry>,
+    claims: Claims,
+    /// Who refers to a Secret, by namespace and name.
+    secret_users: HashMap<(String, String), BTreeSet<ObjectKey>>,
+    /// The UID of the object whose message was last desired for a tenant: what pods run may be kept for that object only.
+    suppliers: HashMap<TenantId, String>,
+    tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
+    keep: BTreeSet<TenantId>,
+    changes: Changes,
+}
+
+/// What changed since it was last asked.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Objects that must be resolved and compiled.
+    pub unresolved: BTreeSet<ObjectKey>,
+    /// Objects whose status may have changed.
+    pub touched: BTreeSet<ObjectKey>,
+    /// True when pods should run something else than before.
+    pub desired: bool,
+}
+
+/// One object and what became of it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The object as it was last seen.
+    pub object: TenantObject,
+    /// The status on the API server, as far as is known.
+    pub status: Option<RealtimeTenantStatus>,
+    /// What keeps the object, as it is now, from compiling.
+    pub problems: Vec<Rejection>,
+    /// The last message that compiled.
+    pub good: Option<Arc<TenantMessage>>,
+    /// False until the object was compiled, or is known not to be readable.
+    compiled: bool,
+    secrets: SecretVersions,
+    /// The resource version of the last write of ours: what was seen before it says nothing new about the status.
+    written: Option<u64>,
+}
+
+impl Index {
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What pods should run, and what they should keep.
+    pub fn desired(&self) -> (BTreeMap<TenantId, Arc<TenantMessage>>, BTreeSet<TenantId>) {
+        (self.tenants.clone(), self.keep.clone())
+    }
+
+    /// The message pods should run of `id`.
+    pub fn message(&self, id: &TenantId) -> Option<&Arc<TenantMessage>> {
+        self.tenants.get(id)
+    }
+
+    /// True when pods keep what they run of `id`, because nothing is known of it that could be pushed.
+    pub fn keeps(&self, id: &TenantId) -> bool {
+        self.keep.contains(id)
+    }
+
+    /// One object.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Every object.
+    pub fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.entries.keys()
+    }
+
+    /// Every object that claims `id`.
+    pub fn claimants(&self, id: &TenantId) -> impl Iterator<Item = &ObjectKey> {
+        self.claims.claimants(id)
+    }
+
+    /// True when `key` holds its tenant id.
+    pub fn holds(&self, key: &ObjectKey, id: &TenantId) -> bool {
+        self.claims.holder(id) == Some(key)
+    }
+
+    /// The object that holds `id`.
+    pub fn holder(&self, id: &TenantId) -> Option<&ObjectKey> {
+        self.claims.holder(id)
+    }
+
+    /// Takes up a new or changed object.
+    pub fn apply(&mut self, mut object: TenantObject) {
+        let key = object.key.clone();
+        if self.entries.get(&key).is_some_and(|entry| entry.object.uid != object.uid) {
+            self.remove(&key);
+        }
+        let before = self.entries.remove(&key);
+        if let Some(before) = &before {
+            self.unlink(before);
+            // The tenant id is immutable: one that can't be read now is still the one it was.
+            if let (Err(_), Ok(id)) = (&object.tenant_id, &before.object.tenant_id) {
+                object.tenant_id = Ok(id.clone());
+            }
+        }
+        let changed = before
+            .as_ref()
+            .is_none_or(|before| before.object.generation != object.generation || before.object.spec.is_ok() != object.spec.is_ok());
+        let mut entry = match before {
+            Some(before) => before.succeeded_by(object),
+            None => Entry {
+                status: object.status.clone(),
+                object,
+                problems: Vec::new(),
+                good: None,
+                compiled: false,
+                secrets: SecretVersions::new(),
+                written: None,
+            },
+        };
+        if changed {
+            match entry.object.tenant_id.as_ref().err().or(entry.object.spec.as_ref().err()) {
+                Some(rejection) => {
+                    entry.problems = vec![rejection.clone()];
+                    entry.compiled = true;
+                }
+                None => {
+                    self.changes.unresolved.insert(key.clone());
+                }
+            }
+        }
+        self.link(&entry);
+        let id = entry.object.tenant_id.clone().ok();
+        self.entries.insert(key.clone(), entry);
+        self.changes.touched.insert(key);
+        self.refresh(id);
+    }
+
+    /// Forgets an object.
+    pub fn remove(&mut self, key: &ObjectKey) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.unlink(&entry);
+        self.refresh(entry.object.tenant_id.clone().ok());
+        Some(entry)
+    }
+
+    /// A Secret is at `version` now, or gone: whoever has seen it otherwise must be resolved anew.
+    pub fn secret_seen(&mut self, namespace: &str, name: &str, version: Option<&str>) {
+        let Some(users) = self.secret_users.get(&(namespace.to_owned(), name.to_owned())) else { return };
+        for key in users {
+            let seen = self.entries.get(key).and_then(|entry| entry.secrets.get(name));
+            if seen.is_none_or(|seen| seen.as_deref() != version) {
+                self.changes.unresolved.insert(key.clone());
+            }
+        }
+    }
+
+    /// After all Secrets were listed anew: those that are not among `listed` are gone.
+    pub fn secrets_listed(&mut self, listed: &HashSet<(String, String)>) {
+        let gone: Vec<_> = self.secret_users.keys().filter(|secret| !listed.contains(secret)).cloned().collect();
+        for (namespace, name) in gone {
+            self.secret_seen(&namespace, &name, None);
+        }
+    }
+
+    /// What resolving `key` needs; `None` when there is nothing to resolve.
+    pub fn job(&self, key: &ObjectKey) -> Option<Job> {
+        let TenantObject { uid, generation, spec, tenant_id, deleted, .. } = &self.entries.get(key)?.object;
+        let wanted = tenant_id.is_ok() && deleted.is_none();
+        let spec = spec.as_ref().ok().filter(|_| wanted)?;
+        Some(Job { key: key.clone(), uid: uid.clone(), generation: *generation, spec: Arc::clone(spec) })
+    }
+
+    /// Takes up what `job` came to. `None` when the object has moved on meanwhile, and is to be resolved anew anyway.
+    pub fn resolved(&mut self, job: &Job, resolution: Resolution) -> Option<Outcome> {
+        let entry = self.entries.get_mut(&job.key)?;
+        if entry.object.uid != job.uid || entry.object.generation != job.generation {
+            return None;
+        }
+        entry.secrets = resolution.secrets;
+        entry.compiled = true;
+        let outcome = match resolution.outcome {
+            Ok(message) => {
+                entry.problems.clear();
+                let same = entry.good.as_ref().is_some_and(|good| **good == message);
+                if !same {
+                    entry.good = Some(Arc::new(message));
+                }
+                if same { Outcome::Unchanged } else { Outcome::Changed }
+            }
+            Err(problems) => {
+                entry.problems = problems;
+                Outcome::Rejected
+            }
+        };
+        let id = entry.object.tenant_id.clone().ok();
+        self.changes.touched.insert(job.key.clone());
+        self.refresh(id);
+        Some(outcome)
+    }
+
+    /// Notes a status that was written, and the resource version that came of it.
+    pub fn status_written(&mut self, key: &ObjectKey, uid: &str, status: RealtimeTenantStatus, resource_version: Option<&str>) {
+        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.object.uid == uid) {
+            entry.status = Some(status);
+            entry.written = resource_version.and_then(|version| version.parse().ok());
+        }
+    }
+
+    fn link(&mut self, entry: &Entry) {
+        let TenantObject { key, tenant_id, created, deleted, spec, .. } = &entry.object;
+        if deleted.is_some() {
+            return;
+        }
+        if let Ok(id) = tenant_id {
+            self.claims.claim(id, *created, key);
+        }
+        for reference in spec.iter().flat_map(|spec| references(spec)) {
+            self.secret_users.entry((key.namespace.clone(), reference.name.clone())).or_default().insert(key.clone());
+        }
+    }
+
+    fn unlink(&mut self, entry: &Entry) {
+        let TenantObject { key, tenant_id, created, spec, .. } = &entry.object;
+        if let Ok(id) = tenant_id {
+            self.claims.release(id, *created, key);
+        }
+        for reference in spec.iter().flat_map(|spec| references(spec)) {
+            let secret = (key.namespace.clone(), reference.name.clone());
+            if let Some(users) = self.secret_users.get_mut(&secret) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.secret_users.remove(&secret);
+                }
+            }
+        }
+    }
+
+    /// Recomputes what pods should run of one tenant id.
+    fn refresh(&mut self, id: Option<TenantId>) {
+        let Some(id) = id else { return };
+        let holder = self.claims.holder(&id).and_then(|key| self.entries.get(key));
+        let (message, keep) = match holder {
+            Some(Entry { good: Some(good), .. }) => (Some(Arc::clone(good)), false),
+            Some(entry) => (None, entry.owns_what_pods_run(self.suppliers.get(&id))),
+            None => (None, false),
+        };
+        let supplier = message.as_ref().and(holder).map(|entry| entry.object.uid.clone());
+        let desired = match message {
+            Some(message) => match self.tenants.insert(id.clone(), Arc::clone(&message)) {
+                Some(before) => before != message,
+                None => true,
+            },
+            None => self.tenants.remove(&id).is_some(),
+        };
+        let kept = if keep { self.keep.insert(id.clone()) } else { self.keep.remove(&id) };
+        match supplier {
+            Some(supplier) => {
+                self.suppliers.insert(id.clone(), supplier);
+            }
+            None if holder.is_none() => {
+                self.suppliers.remove(&id);
+            }
+            None => {}
+        }
+        self.changes.desired |= desired || kept;
+        if desired || kept {
+            self.changes.touched.extend(self.claims.claimants(&id).cloned());
+        }
+    }
+}
+
+impl Entry {
+    /// False until the object was compiled, or is known not to be readable: nothing can be said about it before.
+    pub const fn compiled(&self) -> bool {
+        self.compiled
+    }
+
+    /// What pods should run of it or, when it never compiled in this process, what it last said they should.
+    pub fn version(&self) -> Option<&str> {
+        match &self.good {
+            Some(good) => Some(good.config_version.as_str()),
+            None => self.status.as_ref()?.config_version.as_deref(),
+        }
+    }
+
+    /// True when pods may go on with what they run of the tenant although nothing is known of it: it came of this object.
+    fn owns_what_pods_run(&self, supplier: Option<&String>) -> bool {
+        let conflicted = self
+            .status
+            .as_ref()
+            .and_then(|status| status::find(status, ConditionType::Accepted))
+            .is_some_and(|accepted| accepted.reason == Reason::Conflicted.as_str());
+        match supplier {
+            Some(supplier) => *supplier == self.object.uid,
+            None => !conflicted,
+        }
+    }
+
+    fn succeeded_by(mut self, object: TenantObject) -> Self {
+        let seen = object.resource_version.parse().ok();
+        if self.written.is_none() || seen >= self.written {
+            self.status.clone_from(&object.status);
+        }
+        Self { object, ..self }
+    }
+
+    /// The time the object was marked for deletion.
+    pub const fn deleted(&self) -> Option<Timestamp> {
+        self.object.deleted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carillon_tenant::{RejectionCode, ResolvedSecrets, SecretBytes, SecretError, compile};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixtures::{id, object, spec};
+
+    const EARLY: &str = "2026-01-01T00:00:00Z";
+    const LATE: &str = "2026-01-02T00:00:00Z";
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
+    }
+
+    /// Resolves everything that waits for it, as if the Secret `keys` held `secret`.
+    fn resolve_all(index: &mut Index, secret: Option<&str>) -> Vec<Option<Outcome>> {
+        let mut outcomes = Vec::new();
+        for key in index.take_changes().unresolved {
+            let Some(job) = index.job(&key) else { continue };
+            let secrets = ResolvedSecrets::resolve(&job.spec, |_| {
+                secret.map(|secret| SecretBytes::from(secret.as_bytes().to_vec())).ok_or(SecretError::SecretNotFound)
+            });
+            let outcome = compile::compile(&job.key.name, job.generation, &job.spec, &secrets);
+            let versions = [("keys".to_owned(), secret.map(str::to_owned))].into();
+            outcomes.push(index.resolved(&job, Resolution { secrets: versions, outcome }));
+        }
+        outcomes
+    }
+
+    const GOOD: &str = "0123456789abcdef0123456789abcdef";
+
+    fn runs(index: &Index) -> Vec<(String, String)> {
+        index.desired().0.into_iter().map(|(id, message)| (id.to_string(), message.config_version.to_string())).collect()
+    }
+
+    fn keeps(index: &Index) -> Vec<String> {
+        index.desired().1.into_iter().map(|id| id.to_string()).collect()
+    }
+
+    fn deleted(mut object: TenantObject) -> TenantObject {
+        object.deleted = Some(Timestamp::UNIX_EPOCH);
+        object
+    }
+
+    fn with_status(mut object: TenantObject, reason: &str) -> TenantObject {
+        object.status = serde_json::from_value(json!({
+            "configVersion": "1-00000000",
+            "conditions": [{"type": "Accepted", "status": "True", "reason": reason, "message": "", "lastTransitionTime": EARLY}],
+        }))
+        .unwrap();
+        object
+    }
+
+    #[test]
+    fn the_oldest_object_is_desired_and_the_next_takes_over_when_it_is_deleted() {
+        let mut index = Index::default();
+        index.apply(object("young", LATE, 7, &spec("acme")));
+        resolve_all(&mut index, Some(GOOD));
+        index.apply(object("old", EARLY, 3, &spec("acme")));
+        resolve_all(&mut index, Some(GOOD));
+        assert!(runs(&index)[0].1.starts_with("3-"));
+        assert!(index.holds(&key("old"), &id("acme")) && !index.holds(&key("young"), &id("acme")));
+        index.take_changes();
+        index.apply(deleted(object("old", EARLY, 4, &spec("acme"))));
+        assert!(runs(&index)[0].1.starts_with("7-"));
+        let changes = index.take_changes();
+        assert!(changes.desired && changes.touched.contains(&key("young")));
+        index.remove(&key("young"));
+        assert!(runs(&index).is_empty() && keeps(&index).is_empty());
+    }
+
+    #[test]
+    fn what_stops_compiling_keeps_its_last_good_message() {
+        let mut index = Index::default();
+        index.apply(object("acme", EARLY, 1, &spec("acme")));
+        assert_eq!(resolve_all(&mut index, Some(GOOD)), [Some(Outcome::Changed)]);
+        let before = runs(&index);
+        index.secret_seen("n", "keys", None);
+        assert_eq!(resolve_all(&mut index, None), [Some(Outcome::Rejected)]);
+        assert_eq!(runs(&index), before);
+        assert!(!index.take_changes().desired);
+        let entry = index.get(&key("acme")).unwrap();
+        assert_eq!(entry.problems[0].code, RejectionCode::SecretNotFound);
+        // A spec that can't be read is no reason to forget it, either.
+        index.apply(object("acme", EARLY, 2, &json!({"tenantId": 7})));
+        assert_eq!(runs(&index), before);
+        assert_eq!(index.get(&key("acme")).unwrap().problems[0].field, "spec.tenantId");
+        index.apply(object("acme", EARLY, 3, &spec("acme")));
+        assert_eq!(resolve_all(&mut index, Some(GOOD)), [Some(Outcome::Changed)]);
+        assert!(runs(&index)[0].1.starts_with("3-"));
+    }
+
+    #[test]
+    fn without_a_last_good_message_pods_keep_what_they_run_unless_it_was_anothers() {
+        let unreadable: Value = json!({"tenantId": "acme", "auth": {}});
+        let mut index = Index::default();
+        index.apply(with_status(object("acme", EARLY, 1, &unreadable), "Invalid"));
+        assert_eq!(keeps(&index), ["acme"]);
+        assert_eq!(index.get(&key("acme")).unwrap().version(), Some("1-00000000"));
+
+        let mut index = Index::default();
+        index.apply(with_status(object("acme", EARLY, 1, &unreadable), "Conflicted"));
+        assert!(keeps(&index).is_empty(), "what pods run came of the older object, which is gone");
+
+        let mut index = Index::default();
+        index.apply(object("old", EARLY, 1, &spec("acme")));
+        resolve_all(&mut index, Some(GOOD));
+        index.apply(object("young", LATE, 1, &unreadable));
+        index.apply(deleted(object("old", EARLY, 2, &spec("acme"))));
+        assert!(runs(&index).is_empty() && keeps(&index).is_empty());
+    }
+
+    #[test]
+    fn a_secret_resolves_its_users_anew_only_when_it_changed() {
+        let mut index = Index::default();
+        index.apply(object("acme", EARLY, 1, &spec("acme")));
+        resolve_all(&mut index, Some(GOOD));
+        let waiting = |index: &mut Index| index.take_changes().unresolved.len();
+        index.secret_seen("n", "keys", Some(GOOD));
+        index.secret_seen("n", "others", Some("5"));
+        index.secret_seen("m", "keys", Some("5"));
+        assert_eq!(waiting(&mut index), 0);
+        index.secret_seen("n", "keys", Some("5"));
+        assert_eq!(waiting(&mut index), 1);
+        index.secrets_listed(&[("n".to_owned(), "keys".to_owned())].into());
+        assert_eq!(waiting(&mut index), 0);
+        index.secrets_listed(&HashSet::new());
+        assert_eq!(waiting(&mut index), 1);
+    }
+
+    #[test]
+    fn a_result_for_an_older_generation_or_another_object_is_dropped() {
+        let mut index = Index::default();
+        index.apply(object("acme", EARLY, 1, &spec("acme")));
+        let job = index.job(&key("acme")).unwrap();
+        index.apply(object("acme", EARLY, 2, &spec("acme")));
+        let resolution = || Resolution { secrets: SecretVersions::new(), outcome: Ok(crate::fixtures::message("acme", 1)) };
+        assert_eq!(index.resolved(&job, resolution()), None);
+        let mut other = object("acme", LATE, 1, &spec("acme"));
+        other.uid = "another".to_owned();
+        index.apply(other);
+        assert_eq!(index.resolved(&job, resolution()), None);
+        assert!(runs(&index).is_empty());
+    }
+
+    #[test]
+    fn an_echo_of_an_older_status_does_not_undo_what_was_written() {
+        let mut index = Index::default();
+        index.apply(object("acme", EARLY, 1, &spec("acme")));
+        let status = with_status(object("acme", EARLY, 1, &spec("acme")), "Accepted").status.unwrap();
+        index.status_written(&key("acme"), "uid-acme", status.clone(), Some("9"));
+        index.apply(object("acme", EARLY, 1, &spec("acme")));
+        assert_eq!(index.get(&key("acme")).unwrap().status.as_ref(), Some(&status));
+        let mut erased = object("acme", EARLY, 1, &spec("acme"));
+        erased.resource_version = "10".to_owned();
+        index.apply(erased);
+        assert_eq!(index.get(&key("acme")).unwrap().status, None);
+    }
+}

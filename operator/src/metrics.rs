@@ -1,0 +1,335 @@
+//! Every metric of the operator: names, labels and help, in one place.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
+    registry::Registry,
+};
+
+use crate::acks::{Touched, Trouble};
+
+/// The registry and its handles.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<OutcomeLabel, Counter>,
+    push_duration: Histogram,
+    pushes: Family<ResultLabel, Counter>,
+    pods: Family<PodStateLabel, Gauge>,
+    tenants: Family<TenantStateLabel, Gauge>,
+    status_writes: Family<WriteLabel, Counter>,
+    events_lost: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: PushResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PodStateLabel {
+    state: PodState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TenantStateLabel {
+    state: TenantState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabel {
+    result: WriteResult,
+}
+
+macro_rules! label_values {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder) -> Result<(), std::fmt::Error> {
+                let text = match self { $(Self::$variant => $text),+ };
+                EncodeLabelValue::encode(&text, encoder)
+            }
+        }
+    };
+}
+
+label_values!(
+    /// What resolving and compiling a tenant came to.
+    Outcome {
+        /// Another version than before.
+        Changed = "changed",
+        /// The same version.
+        Unchanged = "unchanged",
+        /// It doesn't compile.
+        Rejected = "rejected",
+        /// The API server could not be asked; tried again.
+        Error = "error",
+    }
+);
+
+label_values!(
+    /// How a push went.
+    PushResult {
+        /// Answered as it should be.
+        Ok = "ok",
+        /// No connection, or it broke.
+        Unreachable = "unreachable",
+        /// TLS handshake failed.
+        Tls = "tls",
+        /// No answer in time.
+        TimedOut = "timed_out",
+        /// Another protocol version.
+        ProtocolVersion = "protocol_version",
+        /// The server refused the whole push.
+        Refused = "refused",
+        /// The answer made no sense.
+        Malformed = "malformed",
+        /// The server ran something else than was thought.
+        Conflict = "conflict",
+    }
+);
+
+label_values!(
+    /// The state of a pod.
+    PodState {
+        /// It serves.
+        Programmed = "programmed",
+        /// It was not asked yet, or has no configuration yet.
+        Unprogrammed = "unprogrammed",
+        /// The last exchange with it failed.
+        Troubled = "troubled",
+    }
+);
+
+label_values!(
+    /// The state of a tenant, as its Ready condition tells it.
+    TenantState {
+        /// Ready.
+        Ready = "ready",
+        /// On its way to the pods.
+        Pending = "pending",
+        /// Accepted=False or ResolvedRefs=False.
+        Invalid = "invalid",
+        /// Another object holds its id.
+        Conflicted = "conflicted",
+        /// A pod refused it.
+        Rejected = "rejected",
+        /// There is no server pod.
+        NoServers = "no_servers",
+        /// Its object is being deleted.
+        Deleting = "deleting",
+    }
+);
+
+label_values!(
+    /// How the write of a status went.
+    WriteResult {
+        /// Written.
+        Ok = "ok",
+        /// Failed; tried again.
+        Error = "error",
+    }
+);
+
+impl From<&Result<Touched, Trouble>> for PushResult {
+    fn from(result: &Result<Touched, Trouble>) -> Self {
+        match result {
+            Ok(_) => Self::Ok,
+            Err(Trouble::Unreachable) => Self::Unreachable,
+            Err(Trouble::Tls) => Self::Tls,
+            Err(Trouble::TimedOut) => Self::TimedOut,
+            Err(Trouble::ProtocolVersion) => Self::ProtocolVersion,
+            Err(Trouble::Refused) => Self::Refused,
+            Err(Trouble::Malformed) => Self::Malformed,
+            Err(Trouble::Conflict) => Self::Conflict,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        // From a millisecond on the same machine to the timeout of an exchange.
+        let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        let metrics = Self {
+            reconciles: Family::default(),
+            push_duration: Histogram::new(buckets),
+            pushes: Family::default(),
+            pods: Family::default(),
+            tenants: Family::default(),
+            status_writes: Family::default(),
+            events_lost: Counter::default(),
+            registry: Registry::default(),
+        };
+        registry.register("carillon_operator_reconciles", "Tenants resolved and compiled", metrics.reconciles.clone());
+        registry.register("carillon_operator_push_duration_seconds", "Time of a push to one pod", metrics.push_duration.clone());
+        registry.register("carillon_operator_pushes", "Pushes to pods", metrics.pushes.clone());
+        registry.register("carillon_operator_pods", "Server pods", metrics.pods.clone());
+        registry.register("carillon_operator_tenants", "RealtimeTenants", metrics.tenants.clone());
+        registry.register("carillon_operator_status_writes", "Writes of tenants' status", metrics.status_writes.clone());
+        registry.register("carillon_operator_events_lost", "Kubernetes Events that were not recorded", metrics.events_lost.clone());
+        registry.register_collector(Box::new(Process));
+        // Series exist from the start, so that rates over them do, too.
+        for outcome in Outcome::ALL {
+            let _ = metrics.reconciles.get_or_create(&OutcomeLabel { outcome: *outcome });
+        }
+        for result in PushResult::ALL {
+            let _ = metrics.pushes.get_or_create(&ResultLabel { result: *result });
+        }
+        for state in TenantState::ALL {
+            let _ = metrics.tenants.get_or_create(&TenantStateLabel { state: *state });
+        }
+        for result in WriteResult::ALL {
+            let _ = metrics.status_writes.get_or_create(&WriteLabel { result: *result });
+        }
+        metrics.pods([]);
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// A tenant was resolved and compiled.
+    pub fn reconciled(&self, outcome: Outcome) {
+        self.reconciles.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A push ended.
+    pub fn pushed(&self, result: PushResult, elapsed: Duration) {
+        self.pushes.get_or_create(&ResultLabel { result }).inc();
+        self.push_duration.observe(elapsed.as_secs_f64());
+    }
+
+    /// The states of all pods.
+    pub fn pods(&self, states: impl IntoIterator<Item = PodState>) {
+        let mut counts = [0; PodState::ALL.len()];
+        for state in states {
+            counts[state as usize] += 1;
+        }
+        for (state, count) in PodState::ALL.iter().zip(counts) {
+            self.pods.get_or_create(&PodStateLabel { state: *state }).set(count);
+        }
+    }
+
+    /// A tenant went from one state to another; `None` stands for not being there.
+    pub fn tenant_moved(&self, from: Option<TenantState>, to: Option<TenantState>) {
+        if let Some(state) = from {
+            self.tenants.get_or_create(&TenantStateLabel { state }).dec();
+        }
+        if let Some(state) = to {
+            self.tenants.get_or_create(&TenantStateLabel { state }).inc();
+        }
+    }
+
+    /// A status was written, or not.
+    pub fn status_written(&self, result: WriteResult) {
+        self.status_writes.get_or_create(&WriteLabel { result }).inc();
+    }
+
+    /// A Kubernetes Event was not recorded.
+    pub fn event_lost(&self) {
+        self.events_lost.inc();
+    }
+
+    /// All of it, in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Linux counts a process's time in hundredths of a second towards user space, on every architecture.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The process metrics every Prometheus client has, from `/proc`.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        if let Some((cpu, started)) = cpu_and_start_seconds() {
+            let metric = ConstCounter::new(cpu);
+            metric.encode(encoder.encode_descriptor("process_cpu_seconds", "User and system time spent", None, MetricType::Counter)?)?;
+            let metric = ConstGauge::new(started);
+            let help = "When the process started, in Unix time";
+            metric.encode(encoder.encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?)?;
+        }
+        if let Some(bytes) = resident_bytes() {
+            let metric = ConstGauge::new(bytes);
+            metric.encode(encoder.encode_descriptor("process_resident_memory_bytes", "Resident memory", None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// See proc_pid_stat(5): the fields after the command in parentheses, of which utime is the 12th and starttime the 20th.
+fn cpu_and_start_seconds() -> Option<(f64, f64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
+    let system = std::fs::read_to_string("/proc/stat").ok()?;
+    let booted: f64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND, booted + ticks(19)? / TICKS_PER_SECOND))
+}
+
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kilobytes.trim().strip_suffix("kB")?.trim().parse::<i64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_dashboards_ask_for() {
+        let metrics = Metrics::default();
+        metrics.pushed(PushResult::Ok, Duration::from_millis(3));
+        metrics.pods([PodState::Programmed, PodState::Programmed, PodState::Troubled]);
+        metrics.tenant_moved(None, Some(TenantState::Pending));
+        metrics.tenant_moved(Some(TenantState::Pending), Some(TenantState::Ready));
+        let text = metrics.encode();
+        for line in [
+            "carillon_operator_reconciles_total{outcome=\"changed\"} 0",
+            "carillon_operator_pushes_total{result=\"ok\"} 1",
+            "carillon_operator_pushes_total{result=\"conflict\"} 0",
+            "carillon_operator_push_duration_seconds_bucket{le=\"0.005\"} 1",
+            "carillon_operator_pods{state=\"programmed\"} 2",
+            "carillon_operator_pods{state=\"unprogrammed\"} 0",
+            "carillon_operator_pods{state=\"troubled\"} 1",
+            "carillon_operator_tenants{state=\"ready\"} 1",
+            "carillon_operator_tenants{state=\"pending\"} 0",
+            "carillon_operator_status_writes_total{result=\"ok\"} 0",
+            "carillon_operator_events_lost_total 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_start_time_seconds "] {
+            assert!(text.lines().any(|found| found.starts_with(name)), "{name}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Reads the Secrets one tenant refers to, and compiles it.
+//!
+//! Secrets are watched by metadata alone and read one by one, only when a tenant refers to them: the operator never receives
+//! any other, and holds none beyond the compiled message.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use carillon_crds::RealtimeTenantSpec;
+use carillon_tenant::{
+    CompileOutcome, ResolvedSecrets, SecretBytes, SecretError,
+    compile::{self, references},
+};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Api, Client};
+
+use crate::object::ObjectKey;
+
+/// One tenant to resolve and compile.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Which object.
+    pub key: ObjectKey,
+    /// Its UID.
+    pub uid: String,
+    /// The generation of `spec`.
+    pub generation: i64,
+    /// Its spec.
+    pub spec: Arc<RealtimeTenantSpec>,
+}
+
+/// What a tenant came to.
+#[derive(Debug)]
+pub struct Resolution {
+    /// The resource version of each Secret that was read, by name; `None` where there is none.
+    pub secrets: SecretVersions,
+    /// The compiled message, or all that is wrong.
+    pub outcome: CompileOutcome,
+}
+
+/// The resource version of each Secret a tenant refers to, by name; `None` where there is none.
+pub type SecretVersions = BTreeMap<String, Option<String>>;
+
+/// Resolves and compiles `job`.
+///
+/// # Errors
+///
+/// When the API server can't tell what a Secret holds.
+pub async fn resolve(client: Client, job: &Job) -> kube::Result<Resolution> {
+    let api: Api<Secret> = Api::namespaced(client, &job.key.namespace);
+    let mut found: BTreeMap<String, Option<Secret>> = BTreeMap::new();
+    for reference in references(&job.spec) {
+        if !found.contains_key(&reference.name) {
+            found.insert(reference.name.clone(), api.get_opt(&reference.name).await?);
+        }
+    }
+    let resolved = ResolvedSecrets::resolve(&job.spec, |reference| {
+        let secret = found.get(&reference.name).and_then(Option::as_ref).ok_or(SecretError::SecretNotFound)?;
+        let ByteString(bytes) = secret.data.as_ref().and_then(|data| data.get(&reference.key)).ok_or(SecretError::KeyNotFound)?;
+        Ok(SecretBytes::from(bytes.clone()))
+    });
+    let outcome = compile::compile(&job.key.name, job.generation, &job.spec, &resolved);
+    let version = |secret: Secret| secret.metadata.resource_version.unwrap_or_default();
+    Ok(Resolution { secrets: found.into_iter().map(|(name, secret)| (name, secret.map(version))).collect(), outcome })
+}

@@ -1,0 +1,360 @@
+//! From what is known of a tenant to its status. Pure: the clock and the previous status are handed in.
+
+use carillon_crds::{ConditionType, FleetStatus, LaggingPod, RealtimeTenantStatus, Reason};
+use carillon_tenant::{Rejection, RejectionCode};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+use crate::{acks::Standing, metrics::TenantState};
+
+/// Pods named in a status.
+const LAGGING_MAX: usize = 5;
+/// Longest message of a condition, in bytes.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// What is known of a tenant.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The generation that was looked at.
+    pub generation: i64,
+    /// Why another object has the tenant id, when one has.
+    pub conflict: Option<String>,
+    /// What keeps the object from compiling.
+    pub problems: Vec<Rejection>,
+    /// False when the spec can't even be read, so that nothing can be said about its references.
+    pub readable: bool,
+    /// True when what pods are asked to run is suspended.
+    pub suspended: bool,
+    /// What pods are asked to run or, when nothing compiles any more, to keep.
+    pub version: Option<String>,
+    /// Every eligible pod, by name, and how it stands to `version`.
+    pub pods: Vec<(String, Standing)>,
+}
+
+/// One condition before it is compared with the previous one.
+struct Verdict {
+    status: &'static str,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(status: &'static str, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into() }
+    }
+
+    fn holds(&self) -> bool {
+        self.status == "True"
+    }
+}
+
+/// The status of a tenant. Equal to `previous` when nothing changed, so that nothing need be written.
+pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Timestamp) -> RealtimeTenantStatus {
+    let accepted = accepted(facts);
+    let resolved = resolved(facts);
+    let programmed = programmed(facts);
+    let ready = ready(facts, [&accepted, &resolved, &programmed]);
+    let verdicts = [
+        (ConditionType::Accepted, accepted),
+        (ConditionType::ResolvedRefs, resolved),
+        (ConditionType::Programmed, programmed),
+        (ConditionType::Ready, ready),
+    ];
+    let version = facts.version.as_ref().filter(|_| facts.conflict.is_none());
+    RealtimeTenantStatus {
+        observed_generation: Some(facts.generation),
+        config_version: version.cloned(),
+        fleet: version.map(|_| fleet(facts, previous, now)),
+        conditions: verdicts.into_iter().map(|(kind, verdict)| condition(kind, verdict, facts.generation, previous, now)).collect(),
+    }
+}
+
+/// True when the pods may soon catch up, so that it pays to wait a moment before telling.
+pub fn is_transitional(status: &RealtimeTenantStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.reason == Reason::Pending.as_str())
+}
+
+/// The state that metrics count the tenant under.
+pub fn tenant_state(status: &RealtimeTenantStatus) -> TenantState {
+    let Some(ready) = find(status, ConditionType::Ready) else { return TenantState::Pending };
+    match ready.reason.as_str() {
+        _ if ready.status == "True" => TenantState::Ready,
+        reason if reason == Reason::Pending.as_str() => TenantState::Pending,
+        reason if reason == Reason::Conflicted.as_str() => TenantState::Conflicted,
+        reason if reason == Reason::Rejected.as_str() => TenantState::Rejected,
+        reason if reason == Reason::NoServers.as_str() => TenantState::NoServers,
+        _ => TenantState::Invalid,
+    }
+}
+
+/// The condition of this type.
+pub fn find(status: &RealtimeTenantStatus, kind: ConditionType) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
+}
+
+fn accepted(facts: &Facts) -> Verdict {
+    if let Some(conflict) = &facts.conflict {
+        return Verdict::new("False", Reason::Conflicted, conflict);
+    }
+    let problems = facts.problems.iter().filter(|problem| problem.code == RejectionCode::Invalid);
+    match summary(problems) {
+        Some((reason, message)) => Verdict::new("False", reason, message),
+        None => Verdict::new("True", Reason::Accepted, "The resource is valid."),
+    }
+}
+
+fn resolved(facts: &Facts) -> Verdict {
+    if !facts.readable {
+        return Verdict::new("Unknown", Reason::Invalid, "The spec can't be read.");
+    }
+    let problems = facts.problems.iter().filter(|problem| problem.code != RejectionCode::Invalid);
+    match summary(problems) {
+        Some((reason, message)) => Verdict::new("False", reason, message),
+        None => Verdict::new("True", Reason::ResolvedRefs, "Every reference was found."),
+    }
+}
+
+fn programmed(facts: &Facts) -> Verdict {
+    if facts.conflict.is_some() {
+        return Verdict::new("False", Reason::Conflicted, "Server pods run the older RealtimeTenant that holds the tenant id.");
+    }
+    if facts.version.is_none() {
+        return Verdict::new(
+            "False",
+            Reason::NotCompiled,
+            "Nothing was ever compiled from this resource, so server pods run nothing of it.",
+        );
+    }
+    if facts.pods.is_empty() {
+        return Verdict::new("False", Reason::NoServers, "There is no server pod.");
+    }
+    let rejected = facts.pods.iter().find_map(|(_, standing)| match standing {
+        Standing::Rejected(rejected) => Some(rejected),
+        _ => None,
+    });
+    if let Some(rejected) = rejected {
+        let message = format!("A server pod refused configVersion and keeps what it had: {}: {}", rejected.field, rejected.message);
+        return Verdict::new("False", Reason::Rejected, message);
+    }
+    let all = facts.pods.iter().all(|(_, standing)| *standing == Standing::Programmed);
+    match (all, facts.problems.is_empty()) {
+        (true, true) => Verdict::new("True", Reason::Programmed, "Every server pod runs configVersion."),
+        (true, false) => Verdict::new("True", Reason::Programmed, "Every server pod runs configVersion, the last one that compiled."),
+        (false, true) => Verdict::new("False", Reason::Pending, "Some server pods have not acknowledged configVersion yet."),
+        (false, false) => Verdict::new(
+            "False",
+            Reason::Pending,
+            "Some server pods don't run configVersion, the last one that compiled; they may need the resource to compile again.",
+        ),
+    }
+}
+
+fn ready(facts: &Facts, of: [&Verdict; 3]) -> Verdict {
+    match of.into_iter().find(|verdict| !verdict.holds()) {
+        Some(verdict) => Verdict::new("False", verdict.reason, verdict.message.clone()),
+        None if facts.suspended => Verdict::new("True", Reason::Suspended, "Suspended by spec.suspended: nobody may connect."),
+        None => Verdict::new("True", Reason::Ready, "The tenant is served as the resource says."),
+    }
+}
+
+/// The first problem's reason, and what all of them say.
+fn summary<'a>(problems: impl Iterator<Item = &'a Rejection>) -> Option<(Reason, String)> {
+    let mut reason = None;
+    let mut message = String::new();
+    for problem in problems {
+        reason.get_or_insert(problem.code.reason());
+        if !message.is_empty() {
+            message.push_str("; ");
+        }
+        message.push_str(&problem.to_string());
+    }
+    Some((reason?, message))
+}
+
+fn condition(kind: ConditionType, verdict: Verdict, generation: i64, previous: Option<&RealtimeTenantStatus>, now: Timestamp) -> Condition {
+    let Verdict { status, reason, mut message } = verdict;
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8()));
+        message.push('…');
+    }
+    let before = previous.and_then(|previous| find(previous, kind)).filter(|before| before.status == status);
+    Condition {
+        type_: kind.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message,
+        observed_generation: Some(generation),
+        last_transition_time: before.map_or(Time(now), |before| before.last_transition_time.clone()),
+    }
+}
+
+fn fleet(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Timestamp) -> FleetStatus {
+    let count = |wanted: fn(&Standing) -> bool| {
+        i32::try_from(facts.pods.iter().filter(|(_, standing)| wanted(standing)).count()).unwrap_or(i32::MAX)
+    };
+    let (eligible, programmed) = (count(|_| true), count(|standing| *standing == Standing::Programmed));
+    let before = previous.and_then(|previous| previous.fleet.as_ref());
+    let mut behind: Vec<_> = facts.pods.iter().filter_map(|(pod, standing)| Some((pod, lag(standing)?))).collect();
+    behind.sort();
+    let lagging = behind.into_iter().take(LAGGING_MAX).map(|(pod, reason)| {
+        let before = before.and_then(|before| before.lagging.iter().find(|lagging| lagging.pod == *pod && lagging.reason == reason));
+        LaggingPod { pod: pod.clone(), since: before.map_or(Time(now), |before| before.since.clone()), reason }
+    });
+    FleetStatus {
+        summary: format!("{programmed}/{eligible}"),
+        eligible,
+        programmed,
+        rejected: count(|standing| matches!(standing, Standing::Rejected(_))),
+        lagging: lagging.collect(),
+    }
+}
+
+fn lag(standing: &Standing) -> Option<String> {
+    match standing {
+        Standing::Programmed => None,
+        Standing::Rejected(rejected) => Some(format!("refused {}", rejected.field)),
+        Standing::Asking => Some("not asked yet".to_owned()),
+        Standing::Pending => Some("update pending".to_owned()),
+        Standing::Trouble(trouble) => Some(trouble.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        acks::Trouble,
+        fixtures::{id, version},
+    };
+
+    fn facts() -> Facts {
+        Facts {
+            generation: 3,
+            conflict: None,
+            problems: Vec::new(),
+            readable: true,
+            suspended: false,
+            version: Some("3-00000001".to_owned()),
+            pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
+        }
+    }
+
+    fn with(standing: Standing) -> Facts {
+        Facts { pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), standing)], ..facts() }
+    }
+
+    fn problem(code: RejectionCode) -> Rejection {
+        Rejection { code, field: "spec.auth.jwt.keys[0].secretKeyRef".to_owned(), message: "is wrong".to_owned() }
+    }
+
+    fn refused() -> Standing {
+        Standing::Rejected(carillon_tenant::push::Rejected {
+            tenant_id: id("acme"),
+            config_version: version("3-00000001"),
+            code: RejectionCode::Invalid,
+            field: "spec.quotas".to_owned(),
+            message: "too much".to_owned(),
+        })
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn conditions_follow_from_the_facts() {
+        // Accepted, ResolvedRefs, Programmed, Ready, and the summary.
+        type Expected = ([&'static str; 4], Option<&'static str>);
+        let cases: Vec<(&str, Facts, Expected)> = vec![
+            ("all is well", facts(), (["True/Accepted", "True/ResolvedRefs", "True/Programmed", "True/Ready"], Some("2/2"))),
+            (
+                "suspended",
+                Facts { suspended: true, ..facts() },
+                (["True/Accepted", "True/ResolvedRefs", "True/Programmed", "True/Suspended"], Some("2/2")),
+            ),
+            (
+                "one pod behind",
+                with(Standing::Pending),
+                (["True/Accepted", "True/ResolvedRefs", "False/Pending", "False/Pending"], Some("1/2")),
+            ),
+            (
+                "one pod out of reach",
+                with(Standing::Trouble(Trouble::Unreachable)),
+                (["True/Accepted", "True/ResolvedRefs", "False/Pending", "False/Pending"], Some("1/2")),
+            ),
+            ("one pod refuses", with(refused()), (["True/Accepted", "True/ResolvedRefs", "False/Rejected", "False/Rejected"], Some("1/2"))),
+            (
+                "no pods",
+                Facts { pods: Vec::new(), ..facts() },
+                (["True/Accepted", "True/ResolvedRefs", "False/NoServers", "False/NoServers"], Some("0/0")),
+            ),
+            (
+                "Secret gone, last good in force",
+                Facts { problems: vec![problem(RejectionCode::SecretNotFound)], ..facts() },
+                (["True/Accepted", "False/SecretNotFound", "True/Programmed", "False/SecretNotFound"], Some("2/2")),
+            ),
+            (
+                "invalid from the start",
+                Facts { problems: vec![problem(RejectionCode::Invalid)], version: None, pods: Vec::new(), ..facts() },
+                (["False/Invalid", "True/ResolvedRefs", "False/NotCompiled", "False/Invalid"], None),
+            ),
+            (
+                "not readable, last good in force",
+                Facts { problems: vec![problem(RejectionCode::Invalid)], readable: false, ..facts() },
+                (["False/Invalid", "Unknown/Invalid", "True/Programmed", "False/Invalid"], Some("2/2")),
+            ),
+            (
+                "another holds the id",
+                Facts { conflict: Some("held by n/older".to_owned()), ..facts() },
+                (["False/Conflicted", "True/ResolvedRefs", "False/Conflicted", "False/Conflicted"], None),
+            ),
+        ];
+        for (name, facts, (conditions, summary)) in cases {
+            let status = status(&facts, None, at(0));
+            let found: Vec<_> = status.conditions.iter().map(|condition| format!("{}/{}", condition.status, condition.reason)).collect();
+            assert_eq!(found, conditions, "{name}");
+            assert_eq!(status.fleet.as_ref().map(|fleet| fleet.summary.as_str()), summary, "{name}");
+            assert_eq!(status.config_version.is_some(), summary.is_some(), "{name}");
+            assert_eq!(status.observed_generation, Some(3), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_moves_without_a_change() {
+        let first = status(&with(Standing::Pending), None, at(10));
+        assert_eq!(status(&with(Standing::Pending), Some(&first), at(99)), first);
+        let second = status(&facts(), Some(&first), at(20));
+        let times = |status: &RealtimeTenantStatus| {
+            status.conditions.iter().map(|condition| condition.last_transition_time.0.as_second()).collect::<Vec<_>>()
+        };
+        assert_eq!(times(&second), [10, 10, 20, 20]);
+        // Another generation and reason, the same status: no transition.
+        let third = status(&Facts { generation: 4, suspended: true, ..facts() }, Some(&second), at(30));
+        assert_eq!(times(&third), [10, 10, 20, 20]);
+        assert_ne!(third, second);
+    }
+
+    #[test]
+    fn laggards_are_the_first_five_by_name_and_messages_name_none_of_them() {
+        let pods = (0..9).rev().map(|index| (format!("server-{index}"), Standing::Pending)).collect();
+        let status = status(&Facts { pods, ..facts() }, None, at(0));
+        let fleet = status.fleet.unwrap();
+        assert_eq!((fleet.eligible, fleet.programmed, fleet.rejected), (9, 0, 0));
+        let names: Vec<_> = fleet.lagging.iter().map(|lagging| lagging.pod.as_str()).collect();
+        assert_eq!(names, ["server-0", "server-1", "server-2", "server-3", "server-4"]);
+        assert!(status.conditions.iter().all(|condition| !condition.message.contains("server-")));
+    }
+
+    #[test]
+    fn every_problem_is_told_and_the_message_stays_bounded() {
+        let two = Facts { problems: vec![problem(RejectionCode::SecretInvalid), problem(RejectionCode::SecretNotFound)], ..facts() };
+        let told = status(&two, None, at(0));
+        let condition = find(&told, ConditionType::ResolvedRefs).unwrap();
+        assert_eq!(condition.reason, "SecretInvalid");
+        assert_eq!(condition.message.matches("spec.auth.jwt.keys[0].secretKeyRef: is wrong").count(), 2);
+        let many = Facts { problems: vec![problem(RejectionCode::Invalid); 100], ..facts() };
+        assert!(status(&many, None, at(0)).conditions.iter().all(|condition| condition.message.len() <= MESSAGE_BYTES_MAX));
+    }
+}
