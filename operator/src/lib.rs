@@ -2,13 +2,17 @@
 //! their status how far that has come.
 
 mod acks;
+mod admin_client;
 mod claims;
 mod deletion;
 mod desired;
 #[cfg(test)]
 mod fixtures;
+mod fleet;
 mod index;
 mod metrics;
 mod object;
+mod pusher;
 mod resolve;
 mod status;
+mod tls;

@@ -1,0 +1,250 @@
+//! One task per server pod: it finds out what the pod runs, sends it what differs, and keeps looking.
+//!
+//! One exchange is outstanding per pod, and each push is made from the newest desired state, so that a slow pod skips what
+//! came and went in between. Whatever goes wrong, the next step is to ask the pod for its state.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngExt;
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use crate::{
+    acks::{Ledger, Plan, Touched, Trouble},
+    admin_client::AdminClient,
+    desired::{Body, Desired},
+    fleet::{Pod, PodUid},
+    metrics::{Metrics, PushResult},
+    tls::Identity,
+};
+
+/// Exchanges at once, over all pods.
+pub const EXCHANGES_MAX: usize = 100;
+/// How often a pod is asked for its state when nothing happens.
+const ASK_INTERVAL: Duration = Duration::from_secs(30);
+/// A connection that closes is a reason to ask, but not more often than this.
+const ASK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// What all pushers share.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Who the operator is to the servers.
+    pub identity: Arc<Identity>,
+    /// What pods should run; `None` until it is known.
+    pub desired: watch::Receiver<Option<Arc<Desired>>>,
+    /// Where the news goes. Bounded: a pusher waits when the controller is behind.
+    pub reports: mpsc::Sender<Report>,
+    /// [`EXCHANGES_MAX`] permits.
+    pub exchanges: Arc<Semaphore>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// News of a pod: the ledger says what.
+#[derive(Debug)]
+pub struct Report {
+    /// Which pod.
+    pub pod: PodUid,
+    /// Which tenants it is about.
+    pub touched: Touched,
+}
+
+/// The handle of a pod's task, which ends when the handle is dropped.
+#[derive(Debug)]
+pub struct Pusher {
+    /// What the pod is known to run.
+    pub ledger: Arc<Ledger>,
+    pod: watch::Sender<Pod>,
+    task: JoinHandle<()>,
+}
+
+impl Pusher {
+    /// Starts the task of `pod`.
+    pub fn spawn(uid: PodUid, pod: Pod, context: Context) -> Self {
+        let (sender, receiver) = watch::channel(pod);
+        let ledger = Arc::new(Ledger::default());
+        let client = AdminClient::new(Arc::clone(&context.identity));
+        let task =
+            Task { uid, pod: receiver, ledger: Arc::clone(&ledger), client, context, known: false, failures: 0, asked: Instant::now() };
+        Self { ledger, pod: sender, task: tokio::spawn(task.run()) }
+    }
+
+    /// The pod as it was last seen.
+    pub fn pod(&self) -> Pod {
+        self.pod.borrow().clone()
+    }
+
+    /// Takes up what was seen of the pod. A change is a reason to ask it how it is.
+    pub fn update(&self, pod: Pod) {
+        self.pod.send_if_modified(|before| {
+            let changed = *before != pod;
+            *before = pod;
+            changed
+        });
+    }
+}
+
+impl Drop for Pusher {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Task {
+    uid: PodUid,
+    pod: watch::Receiver<Pod>,
+    ledger: Arc<Ledger>,
+    client: AdminClient,
+    context: Context,
+    /// False: the pod must be asked before anything is pushed.
+    known: bool,
+    failures: u32,
+    asked: Instant,
+}
+
+enum Step {
+    Done,
+    Again,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            match self.step().await {
+                Ok(Step::Again) => self.failures = 0,
+                Ok(Step::Done) => {
+                    self.failures = 0;
+                    self.idle().await;
+                }
+                Err(trouble) => self.fail(trouble).await,
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Step, Trouble> {
+        if !self.known {
+            self.ask().await?;
+        }
+        let Some(desired) = self.context.desired.borrow_and_update().clone() else { return Ok(Step::Done) };
+        let Some(plan) = self.ledger.plan(&desired) else { return Ok(Step::Done) };
+        let started = Instant::now();
+        let pushed = self.push(&desired, &plan).await;
+        self.context.metrics.pushed(PushResult::from(&pushed), started.elapsed());
+        let touched = pushed?;
+        tracing::info!(pod = self.pod.borrow().name, kind = plan_name(&plan), elapsed_ms = started.elapsed().as_millis(), "pushed");
+        self.report(touched).await;
+        Ok(Step::Again)
+    }
+
+    async fn ask(&mut self) -> Result<(), Trouble> {
+        let address = self.address();
+        self.asked = Instant::now();
+        let state = {
+            let _permit = self.context.exchanges.acquire().await;
+            self.client.state(address).await?
+        };
+        self.known = true;
+        let agrees = self.ledger.agrees_with(&state);
+        if !agrees {
+            tracing::info!(
+                pod = self.pod.borrow().name,
+                boot_id = state.boot_id,
+                tenants = state.applied.len(),
+                programmed = state.programmed,
+                "learnt what the pod runs"
+            );
+        }
+        let touched = self.ledger.learn(state);
+        self.report(touched).await;
+        Ok(())
+    }
+
+    async fn push(&mut self, desired: &Arc<Desired>, plan: &Plan) -> Result<Touched, Trouble> {
+        let address = self.address();
+        let _permit = self.context.exchanges.acquire().await;
+        let answer = match plan {
+            Plan::Snapshot => {
+                let desired = Arc::clone(desired);
+                let body = tokio::task::spawn_blocking(move || desired.snapshot()).await.map_err(|_| Trouble::Malformed)?;
+                self.client.put_snapshot(address, sendable(body)?).await?
+            }
+            Plan::Delta(delta) => self.client.patch_delta(address, sendable(Body::encode(delta))?).await?,
+        };
+        for rejected in &answer.rejected {
+            tracing::warn!(pod = self.pod.borrow().name, tenant = %rejected.tenant_id, version = %rejected.config_version, field = rejected.field,
+                message = rejected.message, "pod refused a tenant");
+        }
+        self.ledger.acknowledge(desired, plan, answer)
+    }
+
+    /// Waits for a reason to go on: something new to push, a change of the pod, its connection closed, or time to look.
+    async fn idle(&mut self) {
+        let look = self.asked + ASK_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
+        tokio::select! {
+            // A sender that is gone leaves nothing to wait for: the operator ends.
+            changed = self.context.desired.changed() => if changed.is_err() { std::future::pending::<()>().await },
+            changed = self.pod.changed() => {
+                if changed.is_err() { std::future::pending::<()>().await }
+                self.known = false;
+            }
+            () = self.client.closed() => {
+                tokio::time::sleep_until(self.asked + ASK_INTERVAL_MIN).await;
+                self.known = false;
+            }
+            () = tokio::time::sleep_until(look) => self.known = false,
+        }
+    }
+
+    /// Reports the trouble and waits: exponentially longer, fully jittered, and no longer than until the pod changes.
+    async fn fail(&mut self, trouble: Trouble) {
+        self.known = false;
+        tracing::debug!(pod = self.pod.borrow().name, %trouble, failures = self.failures, "exchange failed");
+        // The pod is well; only what was thought of it was wrong.
+        if trouble != Trouble::Conflict {
+            let touched = self.ledger.note(trouble);
+            if !touched.is_empty() {
+                tracing::warn!(pod = self.pod.borrow().name, %trouble, "pod has trouble");
+            }
+            self.report(touched).await;
+        }
+        let bound = BACK_OFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACK_OFF_MAX);
+        self.failures = self.failures.saturating_add(1);
+        tokio::select! {
+            () = tokio::time::sleep(bound.mul_f64(rand::rng().random_range(0.0..1.0))) => {}
+            Ok(()) = self.pod.changed() => self.failures = 0,
+        }
+    }
+
+    fn address(&mut self) -> std::net::SocketAddr {
+        self.pod.borrow_and_update().address
+    }
+
+    async fn report(&self, touched: Touched) {
+        if !touched.is_empty() {
+            // Fails only when the operator ends.
+            let _ = self.context.reports.send(Report { pod: self.uid.clone(), touched }).await;
+        }
+    }
+}
+
+fn sendable(body: Result<Body, crate::desired::TooLarge>) -> Result<Body, Trouble> {
+    body.map_err(|error| {
+        tracing::error!(%error, "push not sent");
+        Trouble::Refused
+    })
+}
+
+const fn plan_name(plan: &Plan) -> &'static str {
+    match plan {
+        Plan::Snapshot => "snapshot",
+        Plan::Delta(_) => "delta",
+    }
+}
+
+#[cfg(test)]
+mod tests;
