@@ -1,18 +1,109 @@
 //! The operator: watches `RealtimeTenant`s and what they refer to, compiles them, pushes them to every server pod, and says in
 //! their status how far that has come.
+//!
+//! Three watches feed one loop (`controller`), which keeps an index of all tenants (`index`) and publishes what pods should run
+//! (`desired`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`), from
+//! which statuses follow (`status`). Nothing is pushed before everything was listed and compiled.
 
 mod acks;
 mod admin_client;
+mod args;
 mod claims;
+mod controller;
 mod deletion;
 mod desired;
+mod events;
 #[cfg(test)]
 mod fixtures;
 mod fleet;
+mod health;
 mod index;
 mod metrics;
 mod object;
 mod pusher;
+mod reporting;
 mod resolve;
+mod schedule;
+mod session_key;
 mod status;
 mod tls;
+mod watches;
+mod writer;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+pub use args::{Args, LogFormat};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{Semaphore, mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Reports from pushers that may wait for the controller; more make the pushers wait.
+const REPORTS: usize = 1024;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// When the operator can't start: an argument is unusable, no API server is configured, the health port is taken.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    start_logging(&args)?;
+    // Fails when there is one already, which is the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+
+    let shutdown = stop_on_signals()?;
+    let metrics = Arc::new(metrics::Metrics::default());
+    let readiness = health::Readiness::default();
+    let session_key = session_key::follow(args.session_key_file, readiness.clone());
+    let identity = tls::Identity::new(args.admin_tls_directory, &args.server_identity).context("--server-identity")?;
+    let client = kube::Client::try_default().await.context("no API server is configured")?;
+    let (desired, desired_receiver) = watch::channel(None);
+    let (report_sender, reports) = mpsc::channel(REPORTS);
+    let pushers = pusher::Context {
+        identity: Arc::new(identity),
+        desired: desired_receiver,
+        reports: report_sender,
+        exchanges: Arc::new(Semaphore::new(pusher::EXCHANGES_MAX)),
+        metrics: Arc::clone(&metrics),
+    };
+    let events = events::Events::spawn(client.clone(), Arc::clone(&metrics));
+    let parts =
+        controller::Parts { desired, pushers, reports, session_key, readiness: readiness.clone(), events, metrics: Arc::clone(&metrics) };
+
+    let listener = TcpListener::bind(args.health_listen).await.with_context(|| format!("--health-listen {}", args.health_listen))?;
+    tracing::info!(namespace = args.namespace, service = args.admin_service, health = %args.health_listen, "started");
+    let health = health::serve(listener, readiness, metrics, shutdown.clone());
+    let controller = controller::run(client, &args.namespace, &args.admin_service, parts, shutdown);
+    let (health, ()) = tokio::join!(health, controller);
+    tracing::info!("ended");
+    health.context("health endpoints")
+}
+
+fn start_logging(args: &Args) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_filter).context("--log-filter")?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    match args.log_format {
+        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        LogFormat::Text => subscriber.init(),
+    }
+    Ok(())
+}
+
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to end");
+        token.cancel();
+    });
+    Ok(shutdown)
+}

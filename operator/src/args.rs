@@ -1,0 +1,52 @@
+//! What the operator is told at its start: flags, or `CARILLON_*` in the environment.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+/// Watches RealtimeTenants, pushes them to every Carillon server pod and reports in their status.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "carillon-operator", version)]
+pub struct Args {
+    /// The namespace of the server pods.
+    #[arg(long, env = "CARILLON_NAMESPACE")]
+    pub namespace: String,
+
+    /// The headless Service whose EndpointSlices list the server pods; its port is named `admin`.
+    #[arg(long, env = "CARILLON_ADMIN_SERVICE", default_value = "carillon-server-admin")]
+    pub admin_service: String,
+
+    /// The folder with tls.crt, tls.key and ca.crt: the operator's client certificate and who signs the servers'. Read anew for
+    /// each connection.
+    #[arg(long, env = "CARILLON_ADMIN_TLS_DIRECTORY", default_value = "/etc/carillon/tls")]
+    pub admin_tls_directory: PathBuf,
+
+    /// The DNS name that must stand in every server's certificate, whatever its IP address.
+    #[arg(long, env = "CARILLON_SERVER_IDENTITY", default_value = "carillon-server")]
+    pub server_identity: String,
+
+    /// The file with the key that all servers share for the session ids of long-polling clients: 32 bytes or more.
+    #[arg(long, env = "CARILLON_SESSION_KEY_FILE", default_value = "/etc/carillon/session/key")]
+    pub session_key_file: PathBuf,
+
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "CARILLON_HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
+    pub health_listen: SocketAddr,
+
+    /// The form of the log.
+    #[arg(long, env = "CARILLON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// What is logged, as in `info` or `warn,carillon_operator=debug`.
+    #[arg(long, env = "CARILLON_LOG_FILTER", default_value = "info")]
+    pub log_filter: String,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Lines for people.
+    Text,
+}

@@ -1,0 +1,495 @@
+//! The one loop: takes in what is watched, acknowledged and written, and hands on what follows from it.
+//!
+//! Every decision is made elsewhere, without I/O: what pods should run in `index`, statuses in `status` and `reporting`, the
+//! finalizer in `deletion`, what a pod is sent in `acks`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use carillon_crds::RealtimeTenantStatus;
+use carillon_tenant::{SecretBytes, TenantId, push::FleetSettings};
+use futures::StreamExt;
+use k8s_openapi::{
+    api::{core::v1::Secret, discovery::v1::EndpointSlice},
+    jiff::Timestamp,
+};
+use kube::{
+    Client, ResourceExt,
+    api::{DynamicObject, PartialObjectMeta},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    acks::Touched,
+    deletion::{self, Step},
+    desired::Desired,
+    events::Events,
+    fleet::{PodUid, Slices},
+    health::Readiness,
+    index::Index,
+    metrics::{Metrics, Outcome, WriteResult},
+    object::{ObjectKey, TenantObject},
+    pusher::{Context, Pusher, Report},
+    reporting::Reporting,
+    resolve::{Job, Resolution, resolve},
+    schedule::Schedule,
+    status::Facts,
+    watches::{self, Listing, Seen, Watch},
+    writer::{write_finalizer, write_status},
+};
+
+/// Tenants resolved at once.
+const RESOLVES_MAX: usize = 16;
+/// Statuses and finalizers written at once.
+const WRITES_MAX: usize = 8;
+/// Statuses looked at before the loop looks at its inputs again.
+const STATUSES_PER_TURN: usize = 256;
+/// Changes are gathered until this long nothing changed ...
+const GATHER_QUIET: Duration = Duration::from_millis(100);
+/// ... and at most this long.
+const GATHER_MAX: Duration = Duration::from_secs(10);
+/// A tenant whose Secrets could not be asked for is resolved again after this.
+const RESOLVE_RETRY: Duration = Duration::from_secs(5);
+/// A finalizer that could not be written is tried again after this.
+const FINALIZER_RETRY: Duration = Duration::from_secs(1);
+/// How long writes under way may take after the operator was told to end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
+const TENANTS: &str = "RealtimeTenants";
+const SECRETS: &str = "Secrets";
+const SLICES: &str = "EndpointSlices";
+const COMPILATION: &str = "compilation";
+
+/// What the controller is given.
+#[derive(Debug)]
+pub struct Parts {
+    /// What pods should run, for the pushers.
+    pub desired: watch::Sender<Option<Arc<Desired>>>,
+    /// What pushers are made with.
+    pub pushers: Context,
+    /// News from the pushers.
+    pub reports: mpsc::Receiver<Report>,
+    /// The key all servers share.
+    pub session_key: watch::Receiver<Option<SecretBytes>>,
+    /// What is still missing.
+    pub readiness: Readiness,
+    /// Where Events go.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Runs until `shutdown`.
+pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, shutdown: CancellationToken) {
+    let mut tenants = watches::tenants(&client);
+    let mut secrets = watches::secrets(&client);
+    let mut slices = watches::slices(&client, namespace, service);
+    let mut controller = Controller::new(client, parts);
+    loop {
+        controller.advance();
+        let due = controller.due();
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(event) = tenants.next() => controller.tenant_event(event),
+            Some(event) = secrets.next() => controller.secret_event(event),
+            Some(event) = slices.next() => controller.slice_event(event),
+            Some(report) = controller.parts.reports.recv() => controller.report(&report),
+            Some(done) = controller.jobs.join_next() => controller.done(done.expect("a job neither panics nor is cancelled")),
+            Ok(()) = controller.parts.session_key.changed() => controller.gather.change(Instant::now()),
+            () = tokio::time::sleep_until(due) => {}
+        }
+    }
+    let last = async { while controller.jobs.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_WRITES, last).await.is_err() {
+        tracing::warn!("ended before everything under way was written");
+    }
+}
+
+struct Controller {
+    client: Client,
+    parts: Parts,
+    tenants: Listing<ObjectKey>,
+    secrets: Listing<(String, String)>,
+    endpoints: Listing<String>,
+    index: Index,
+    slices: Slices,
+    pushers: BTreeMap<PodUid, Pusher>,
+    /// Tenants not tried yet since the start; `None` before they were listed. Nothing is published while there are any.
+    untried: Option<HashSet<ObjectKey>>,
+    gather: Gather,
+    unresolved: Schedule<ObjectKey>,
+    resolving: HashSet<ObjectKey>,
+    reporting: Reporting,
+    finalizers: Schedule<ObjectKey>,
+    deleting: BTreeSet<ObjectKey>,
+    /// Objects that are being written, status or finalizer: one write at a time.
+    writing: HashSet<ObjectKey>,
+    jobs: JoinSet<Done>,
+}
+
+enum Done {
+    Resolved(Box<(Job, kube::Result<Resolution>)>),
+    StatusWritten(Box<TenantObject>, Box<RealtimeTenantStatus>, kube::Result<Option<String>>),
+    FinalizerWritten(ObjectKey, kube::Result<()>),
+}
+
+/// When changes are published: after a quiet moment, but not too late.
+#[derive(Debug, Default)]
+struct Gather(Option<(Instant, Instant)>);
+
+impl Gather {
+    fn change(&mut self, now: Instant) {
+        let first = self.0.map_or(now, |(first, _)| first);
+        self.0 = Some((first, now));
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.0.map(|(first, last)| (last + GATHER_QUIET).min(first + GATHER_MAX))
+    }
+}
+
+impl Controller {
+    fn new(client: Client, parts: Parts) -> Self {
+        let readiness = &parts.readiness;
+        readiness.missing(COMPILATION, "not every tenant was compiled yet");
+        Self {
+            tenants: Listing::new(TENANTS, readiness.clone()),
+            secrets: Listing::new(SECRETS, readiness.clone()),
+            endpoints: Listing::new(SLICES, readiness.clone()),
+            client,
+            parts,
+            index: Index::default(),
+            slices: Slices::default(),
+            pushers: BTreeMap::new(),
+            untried: None,
+            gather: Gather::default(),
+            unresolved: Schedule::default(),
+            resolving: HashSet::new(),
+            reporting: Reporting::default(),
+            finalizers: Schedule::default(),
+            deleting: BTreeSet::new(),
+            writing: HashSet::new(),
+            jobs: JoinSet::new(),
+        }
+    }
+
+    fn tenant_event(&mut self, event: EventOf<DynamicObject>) {
+        let key = |object: &DynamicObject| ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+        match self.tenants.follow(event, key) {
+            Seen::Applied(object) => {
+                let object = TenantObject::from(object);
+                if object.deleted.is_some() && self.deleting.insert(object.key.clone()) {
+                    self.reporting.deleting(&object.key, &self.parts.metrics);
+                }
+                self.index.apply(object);
+            }
+            Seen::Deleted(object) => self.tenant_gone(&key(&object)),
+            Seen::Listed(listed) => {
+                let gone: Vec<_> = self.index.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                for key in gone {
+                    self.tenant_gone(&key);
+                }
+                if self.untried.is_none() {
+                    self.untried = Some(self.index.keys().filter(|key| self.index.job(key).is_some()).cloned().collect());
+                }
+            }
+            Seen::Nothing => {}
+        }
+    }
+
+    fn tenant_gone(&mut self, key: &ObjectKey) {
+        self.index.remove(key);
+        self.deleting.remove(key);
+        self.reporting.forget(key, &self.parts.metrics);
+        self.tried(key);
+    }
+
+    fn secret_event(&mut self, event: EventOf<PartialObjectMeta<Secret>>) {
+        let key = |secret: &PartialObjectMeta<Secret>| (secret.namespace().unwrap_or_default(), secret.name_any());
+        match self.secrets.follow(event, key) {
+            Seen::Applied(secret) => {
+                let (namespace, name) = key(&secret);
+                self.index.secret_seen(&namespace, &name, secret.resource_version().as_deref());
+            }
+            Seen::Deleted(secret) => {
+                let (namespace, name) = key(&secret);
+                self.index.secret_seen(&namespace, &name, None);
+            }
+            Seen::Listed(listed) => self.index.secrets_listed(&listed),
+            Seen::Nothing => {}
+        }
+    }
+
+    fn slice_event(&mut self, event: EventOf<EndpointSlice>) {
+        match self.endpoints.follow(event, EndpointSlice::name_any) {
+            Seen::Applied(slice) => self.slices.apply(slice),
+            Seen::Deleted(slice) => self.slices.remove(&slice.name_any()),
+            Seen::Listed(listed) => self.slices.retain(&listed.into_iter().collect()),
+            Seen::Nothing => return,
+        }
+        if self.parts.readiness.is_missing(SLICES) {
+            return;
+        }
+        let pods = self.slices.pods();
+        let count = self.pushers.len();
+        self.pushers.retain(|uid, _| pods.contains_key(uid));
+        let mut changed = self.pushers.len() != count;
+        for (uid, pod) in pods {
+            if let Some(pusher) = self.pushers.get(&uid) {
+                pusher.update(pod);
+            } else {
+                tracing::info!(pod = pod.name, address = %pod.address, "server pod appeared");
+                self.pushers.insert(uid.clone(), Pusher::spawn(uid, pod, self.parts.pushers.clone()));
+                changed = true;
+            }
+        }
+        if changed {
+            self.fleet_changed(&Touched::All);
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        if self.pushers.contains_key(&report.pod) {
+            self.fleet_changed(&report.touched);
+        }
+    }
+
+    fn fleet_changed(&mut self, touched: &Touched) {
+        let now = Instant::now();
+        match touched {
+            Touched::All => self.index.keys().for_each(|key| self.reporting.touch(key, now)),
+            Touched::Only(tenants) => {
+                tenants.iter().flat_map(|id| self.index.claimants(id)).for_each(|key| self.reporting.touch(key, now));
+            }
+        }
+        self.deleting.iter().for_each(|key| self.finalizers.at(now, key.clone()));
+        self.parts.metrics.pods(self.pushers.values().map(|pusher| pusher.ledger.pod_state()));
+    }
+
+    fn done(&mut self, done: Done) {
+        let now = Instant::now();
+        match done {
+            Done::Resolved(done) => {
+                let (job, result) = *done;
+                self.resolving.remove(&job.key);
+                self.tried(&job.key);
+                match result {
+                    Ok(resolution) => self.resolved(&job, resolution),
+                    Err(error) => {
+                        self.parts.metrics.reconciled(Outcome::Error);
+                        tracing::warn!(tenant = %job.key, %error, "Secrets not readable; tried again");
+                        self.unresolved.at(now + RESOLVE_RETRY, job.key);
+                    }
+                }
+            }
+            Done::StatusWritten(object, status, result) => {
+                self.writing.remove(&object.key);
+                match result {
+                    Ok(resource_version) => {
+                        self.parts.metrics.status_written(WriteResult::Ok);
+                        let before = self.index.get(&object.key).and_then(|entry| entry.status.clone());
+                        for news in self.reporting.written(&object.key, before.as_ref(), &status) {
+                            tracing::info!(tenant = %object.key, reason = news.reason, version = status.config_version, "{}", news.note);
+                            self.parts.events.tell(&object.key, &object.uid, news);
+                        }
+                        self.index.status_written(&object.key, &object.uid, *status, resource_version.as_deref());
+                    }
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => {
+                        self.parts.metrics.status_written(WriteResult::Error);
+                        tracing::warn!(tenant = %object.key, %error, "status not written; tried again");
+                        self.reporting.failed(&object.key, now);
+                    }
+                }
+            }
+            Done::FinalizerWritten(key, result) => {
+                self.writing.remove(&key);
+                if let Err(error) = result {
+                    tracing::debug!(tenant = %key, %error, "finalizer not written");
+                    self.finalizers.at(now + FINALIZER_RETRY, key);
+                }
+            }
+        }
+    }
+
+    fn resolved(&mut self, job: &Job, resolution: Resolution) {
+        let problems: Vec<_> = resolution.outcome.as_ref().err().into_iter().flatten().map(ToString::to_string).collect();
+        let Some(outcome) = self.index.resolved(job, resolution) else { return };
+        self.parts.metrics.reconciled(outcome);
+        match outcome {
+            Outcome::Rejected => tracing::warn!(tenant = %job.key, generation = job.generation, ?problems, "tenant does not compile"),
+            Outcome::Changed => {
+                let version = self.index.get(&job.key).and_then(|entry| entry.good.as_ref()).map(|good| good.config_version.as_str());
+                tracing::info!(tenant = %job.key, version, "tenant compiled");
+            }
+            Outcome::Unchanged | Outcome::Error => {}
+        }
+    }
+
+    fn tried(&mut self, key: &ObjectKey) {
+        if let Some(untried) = &mut self.untried {
+            untried.remove(key);
+        }
+    }
+
+    /// Does whatever is due.
+    fn advance(&mut self) {
+        let now = Instant::now();
+        let changes = self.index.take_changes();
+        for key in changes.unresolved {
+            self.unresolved.at(now, key);
+        }
+        for key in changes.touched {
+            self.reporting.touch(&key, now);
+            self.finalizers.at(now, key);
+        }
+        if changes.desired {
+            self.gather.change(now);
+        }
+        // A Secret that changes while it is read must be heard of.
+        if !self.parts.readiness.is_missing(SECRETS) {
+            self.start_resolving(now);
+        }
+        if self.parts.readiness.is_missing(COMPILATION) && self.untried.as_ref().is_some_and(HashSet::is_empty) {
+            self.parts.readiness.there(COMPILATION);
+            self.gather.change(now);
+        }
+        if self.parts.readiness.is_ready() {
+            self.publish(now);
+            self.write_finalizers(now);
+            self.write_statuses(now);
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let resolving = self.unresolved.next().filter(|_| self.resolving.len() < RESOLVES_MAX);
+        let may_write = self.writing.len() < WRITES_MAX && self.parts.readiness.is_ready();
+        let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
+        let publishing = self.gather.due().filter(|_| self.parts.readiness.is_ready());
+        let next = writing.chain(resolving).chain(publishing).min();
+        // Readiness may come from outside the loop.
+        next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
+    }
+
+    fn start_resolving(&mut self, now: Instant) {
+        while self.resolving.len() < RESOLVES_MAX {
+            let Some(key) = self.unresolved.pop_due(now) else { return };
+            if self.resolving.contains(&key) {
+                // What is under way may have read too early; done with it, this is looked at again.
+                self.unresolved.at(now + GATHER_QUIET, key);
+                continue;
+            }
+            let Some(job) = self.index.job(&key) else {
+                self.tried(&key);
+                continue;
+            };
+            self.resolving.insert(key);
+            let client = self.client.clone();
+            self.jobs.spawn(async move {
+                let result = resolve(client, &job).await;
+                Done::Resolved(Box::new((job, result)))
+            });
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        if self.gather.due().is_none_or(|due| due > now) {
+            return;
+        }
+        let Some(session_key) = self.parts.session_key.borrow_and_update().clone() else { return };
+        self.gather = Gather::default();
+        let (tenants, keep) = self.index.desired();
+        tracing::info!(tenants = tenants.len(), kept = keep.len(), pods = self.pushers.len(), "publishing");
+        self.parts.desired.send_replace(Some(Arc::new(Desired::new(FleetSettings { session_key }, tenants, keep))));
+    }
+
+    fn write_finalizers(&mut self, now: Instant) {
+        while self.writing.len() < WRITES_MAX {
+            let Some(key) = self.finalizers.pop_due(now) else { return };
+            let Some(entry) = self.index.get(&key) else { continue };
+            let Ok(id) = &entry.object.tenant_id else { continue };
+            let desired = self.index.message(id).map(|message| &message.config_version);
+            let runs = self.pushers.values().map(|pusher| pusher.ledger.runs(id));
+            let wanted = match deletion::step(entry, self.index.holds(&key, id), desired, runs, Timestamp::now()) {
+                Step::Nothing => continue,
+                Step::Wait => {
+                    self.finalizers.at(now + deletion::LOOK_INTERVAL, key);
+                    continue;
+                }
+                Step::Add => true,
+                Step::Remove => false,
+            };
+            if !self.writing.insert(key.clone()) {
+                self.finalizers.at(now + GATHER_QUIET, key);
+                continue;
+            }
+            let (client, object) = (self.client.clone(), entry.object.clone());
+            self.jobs.spawn(async move { Done::FinalizerWritten(key, write_finalizer(client, &object, wanted).await) });
+        }
+    }
+
+    fn write_statuses(&mut self, now: Instant) {
+        for _ in 0..STATUSES_PER_TURN {
+            if self.writing.len() >= WRITES_MAX {
+                return;
+            }
+            let Some(key) = self.reporting.pop_due(now) else { return };
+            let Some(facts) = self.facts(&key) else { continue };
+            if self.writing.contains(&key) {
+                self.reporting.again(&key, now + GATHER_QUIET);
+                continue;
+            }
+            let Some(entry) = self.index.get(&key) else { continue };
+            let times = (now, Timestamp::now());
+            let Some(status) = self.reporting.decide(&key, &facts, entry.status.as_ref(), &self.parts.metrics, times) else { continue };
+            let (client, object) = (self.client.clone(), entry.object.clone());
+            self.writing.insert(key);
+            self.jobs.spawn(async move {
+                let result = write_status(client, &object, &status).await;
+                Done::StatusWritten(Box::new(object), Box::new(status), result)
+            });
+        }
+    }
+
+    /// What is known of a tenant; `None` while too little is, or when it is being deleted.
+    fn facts(&self, key: &ObjectKey) -> Option<Facts> {
+        let entry = self.index.get(key).filter(|entry| entry.deleted().is_none() && entry.compiled())?;
+        let id = entry.object.tenant_id.as_ref().ok();
+        let conflict = id.and_then(|id| self.conflict(key, id));
+        let in_force = |id: &&TenantId| conflict.is_none() && (entry.good.is_some() || self.index.keeps(id));
+        let version = id.filter(in_force).and_then(|id| Some((id, entry.version()?)));
+        let standing = |(id, version): (&TenantId, &str)| {
+            let of = |pusher: &Pusher| (pusher.pod().name, pusher.ledger.standing(id, version));
+            self.pushers.values().map(of).collect()
+        };
+        Some(Facts {
+            generation: entry.object.generation,
+            problems: entry.problems.clone(),
+            readable: entry.object.spec.is_ok(),
+            suspended: entry.good.as_ref().is_some_and(|good| good.suspended),
+            version: version.map(|(_, version)| version.to_owned()),
+            pods: version.map(standing).unwrap_or_default(),
+            conflict,
+        })
+    }
+
+    fn conflict(&self, key: &ObjectKey, id: &TenantId) -> Option<String> {
+        let holder = self.index.holder(id).filter(|holder| *holder != key)?;
+        Some(format!("Tenant id {:?} is held by the older RealtimeTenant {holder}.", id.as_str()))
+    }
+}
+
+type EventOf<K> = <Watch<K> as futures::Stream>::Item;
+
+/// True when the object a write was for is not there any more, or is another by now.
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
+}

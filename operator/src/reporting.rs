@@ -1,0 +1,143 @@
+//! When a tenant's status is written: soon, but not more often than needed.
+
+use std::{collections::HashMap, time::Duration};
+
+use carillon_crds::{ConditionType, RealtimeTenantStatus};
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    acks::Standing,
+    events::{News, news},
+    metrics::{Metrics, TenantState},
+    object::ObjectKey,
+    schedule::Schedule,
+    status::{Facts, find, is_transitional, status, tenant_state},
+};
+
+/// The least time between two writes of one tenant's status.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a status that may soon be overtaken waits.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How long a status waits for a pod that was not asked yet: asking has a timeout of its own.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Which statuses are due, and what was told about each tenant.
+#[derive(Debug, Default)]
+pub struct Reporting {
+    due: Schedule<ObjectKey>,
+    told: HashMap<ObjectKey, Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    state: Option<TenantState>,
+    /// The version last told to be in force on every pod.
+    announced: Option<String>,
+    touched: Instant,
+    written: Option<Instant>,
+    failures: u32,
+}
+
+impl Reporting {
+    /// Something about the tenant has changed.
+    pub fn touch(&mut self, key: &ObjectKey, now: Instant) {
+        if let Some(told) = self.told.get_mut(key) {
+            told.touched = now;
+        }
+        self.due.at(now, key.clone());
+    }
+
+    /// The next tenant whose status is due.
+    pub fn pop_due(&mut self, now: Instant) -> Option<ObjectKey> {
+        self.due.pop_due(now)
+    }
+
+    /// When the next status is due.
+    pub fn next(&self) -> Option<Instant> {
+        self.due.next()
+    }
+
+    /// Looks at the tenant again at `time`.
+    pub fn again(&mut self, key: &ObjectKey, time: Instant) {
+        self.due.at(time, key.clone());
+    }
+
+    /// The tenant is being deleted.
+    pub fn deleting(&mut self, key: &ObjectKey, metrics: &Metrics) {
+        if let Some(told) = self.told.get_mut(key) {
+            metrics.tenant_moved(told.state.replace(TenantState::Deleting), Some(TenantState::Deleting));
+        }
+    }
+
+    /// The tenant is gone.
+    pub fn forget(&mut self, key: &ObjectKey, metrics: &Metrics) {
+        if let Some(told) = self.told.remove(key) {
+            metrics.tenant_moved(told.state, None);
+        }
+    }
+
+    /// The status to write now, if one is to be written now.
+    pub fn decide(
+        &mut self,
+        key: &ObjectKey,
+        facts: &Facts,
+        previous: Option<&RealtimeTenantStatus>,
+        metrics: &Metrics,
+        (now, wall): (Instant, Timestamp),
+    ) -> Option<RealtimeTenantStatus> {
+        let told = self.told.entry(key.clone()).or_insert_with(|| Told {
+            state: None,
+            // What an earlier operator told needs no telling again.
+            announced: previous.and_then(programmed_version),
+            touched: now,
+            written: None,
+            failures: 0,
+        });
+        if facts.pods.iter().any(|(_, standing)| *standing == Standing::Asking) {
+            self.due.at(now + ASK_AGAIN, key.clone());
+            return None;
+        }
+        let status = status(facts, previous, wall);
+        let state = Some(tenant_state(&status));
+        metrics.tenant_moved(told.state, state);
+        told.state = state;
+        if previous == Some(&status) {
+            return None;
+        }
+        let spaced = told.written.map_or(now, |written| written + WRITE_INTERVAL);
+        let settled = if is_transitional(&status) { told.touched + SETTLE } else { now };
+        let time = spaced.max(settled);
+        if time > now {
+            self.due.at(time, key.clone());
+            return None;
+        }
+        told.written = Some(now);
+        Some(status)
+    }
+
+    /// The status was written: what is worth an Event.
+    pub fn written(&mut self, key: &ObjectKey, before: Option<&RealtimeTenantStatus>, after: &RealtimeTenantStatus) -> Vec<News> {
+        let Some(told) = self.told.get_mut(key) else { return Vec::new() };
+        told.failures = 0;
+        let news = news(before, after, told.announced.as_deref());
+        if let Some(version) = programmed_version(after) {
+            told.announced = Some(version);
+        }
+        news
+    }
+
+    /// The status could not be written: tries again later, and later each time.
+    pub fn failed(&mut self, key: &ObjectKey, now: Instant) {
+        let Some(told) = self.told.get_mut(key) else { return };
+        let wait = WRITE_INTERVAL.saturating_mul(1 << told.failures.min(8)).min(RETRY_MAX);
+        told.failures += 1;
+        self.due.at(now + wait, key.clone());
+    }
+}
+
+fn programmed_version(status: &RealtimeTenantStatus) -> Option<String> {
+    let programmed = find(status, ConditionType::Programmed).is_some_and(|condition| condition.status == "True");
+    status.config_version.clone().filter(|_| programmed)
+}
