@@ -10,6 +10,7 @@ use serde::{
 };
 use serde_json::{json, value::RawValue};
 use socketioxide::{
+    SendError, SocketError,
     adapter::LocalAdapter,
     extract::AckSender,
     handler::{FromMessageParts, MessageHandler, Value},
@@ -32,17 +33,24 @@ impl MessageHandler<LocalAdapter, Handler> for Commands {
         let answer = handle(session, &value);
         let ack = ack_id.map(|_| AckSender::from_message_parts(&socket, &mut value, &ack_id));
         match (answer, ack) {
-            (Ok(answer), Some(Ok(ack))) => _ = ack.send(&answer),
+            (Ok(answer), Some(Ok(ack))) => acknowledge(session, ack, &answer),
             (Ok(_), _) => {}
             (Err(refusal), ack) => {
                 session.tenant.counters.refusal(&session.tenant.metrics, refusal.code);
                 tracing::debug!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, code = %refusal.code, "refused");
                 match ack {
-                    Some(Ok(ack)) => _ = ack.send(&json!({"ok": false, "error": refusal})),
+                    Some(Ok(ack)) => acknowledge(session, ack, &json!({"ok": false, "error": refusal})),
                     _ => session.notice(&refusal),
                 }
             }
         }
+    }
+}
+
+/// Answers. A client that has so much waiting that the answer can't even be queued is cut: it must not wait for it in vain.
+fn acknowledge(session: &Session, ack: AckSender<LocalAdapter>, answer: &serde_json::Value) {
+    if let Err(SendError::Socket(SocketError::InternalChannelFull)) = ack.send(answer) {
+        session.drop_slow_consumer();
     }
 }
 

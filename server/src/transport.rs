@@ -25,18 +25,22 @@ use crate::session::Session;
 /// How long a client that was told to go has to close its side.
 const CUT_SOON: Duration = Duration::from_secs(1);
 
+/// So many reads in a row, then other tasks get their turn: above all the one that writes the answers to what was read.
+const READS_IN_A_ROW_MAX: u8 = 8;
+
 /// An accepted stream that can be shut down by whoever holds a [`KillSwitch`].
 #[derive(Debug)]
 pub struct Wire {
     stream: Arc<TcpStream>,
     /// What was read from the stream before it came here.
     read_before: Bytes,
+    reads_in_a_row: u8,
 }
 
 impl Wire {
     /// Wraps an accepted stream.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream: Arc::new(stream), read_before: Bytes::new() }
+        Self { stream: Arc::new(stream), read_before: Bytes::new(), reads_in_a_row: 0 }
     }
 
     /// The same stream, with bytes that come first.
@@ -59,11 +63,22 @@ impl AsyncRead for Wire {
             buffer.put_slice(&self.read_before.split_to(length));
             return Poll::Ready(Ok(()));
         }
+        if self.reads_in_a_row >= READS_IN_A_ROW_MAX {
+            self.reads_in_a_row = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
-            ready!(self.stream.poll_read_ready(context))?;
+            if self.stream.poll_read_ready(context)?.is_pending() {
+                self.reads_in_a_row = 0;
+                return Poll::Pending;
+            }
             match self.stream.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(drop)),
+                result => {
+                    self.reads_in_a_row += 1;
+                    return Poll::Ready(result.map(drop));
+                }
             }
         }
     }
