@@ -1,1 +1,16 @@
-//! e2e
+//! End-to-end tests: stories over `carillon_tests`, a module per feature.
+
+mod auth;
+mod bad_bytes;
+mod config;
+mod connect;
+mod drain;
+mod order;
+mod origins;
+mod payloads;
+mod quotas;
+mod rates;
+mod rooms;
+mod seed;
+mod session_ids;
+mod slow;

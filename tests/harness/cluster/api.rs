@@ -1,0 +1,129 @@
+//! The API server, through a `kubectl proxy` of the test's own.
+
+use std::{net::SocketAddr, process::Stdio};
+
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{eventually::within_deadline, http};
+
+/// Who sets fields, as the API server notes it.
+const FIELD_MANAGER: &str = "carillon-tests";
+
+/// The API server. It is out of reach when this value ends.
+#[derive(Debug)]
+pub struct Api {
+    address: SocketAddr,
+    _proxy: Child,
+}
+
+impl Api {
+    /// Connects with the configuration that kubectl finds.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub async fn connect() -> Self {
+        let mut command = Command::new("kubectl");
+        command.args(["proxy", "--port", "0"]).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut proxy = command.spawn().expect("kubectl is there: these tests run under `tests/cluster/cluster run`");
+        let mut lines = BufReader::new(proxy.stdout.take().expect("stdout is piped")).lines();
+        let line =
+            within_deadline("kubectl proxy starts", lines.next_line()).await.expect("its output is text").expect("kubectl proxy starts");
+        let address = line.rsplit(' ').next().and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("an address in {line:?}"));
+        Self { address, _proxy: proxy }
+    }
+
+    /// Asks for an object or a list; `None` when there is no such thing.
+    ///
+    /// # Panics
+    ///
+    /// When the API server can't tell.
+    pub async fn get(&self, path: &str) -> Option<Value> {
+        let (status, answer) = self.request(Method::GET, path, "application/json", &Value::Null).await;
+        assert!(status.is_success() || status == StatusCode::NOT_FOUND, "{path}: {answer}");
+        status.is_success().then_some(answer)
+    }
+
+    /// The items of a list.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such list.
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let mut list = self.get(path).await.unwrap_or_else(|| panic!("no {path}"));
+        serde_json::from_value(list["items"].take()).expect("a list has items")
+    }
+
+    /// Makes an object, or what was applied of it before, as `object` says.
+    ///
+    /// # Panics
+    ///
+    /// When the API server refuses it.
+    pub async fn apply(&self, object: &Value) -> Value {
+        self.try_apply(object, "").await.unwrap_or_else(|error| panic!("{error}: {object}"))
+    }
+
+    /// Applies `object`, with more of a query, as in `&dryRun=All`. Fields that the schema doesn't know are refused.
+    ///
+    /// # Errors
+    ///
+    /// What the API server says against it.
+    pub async fn try_apply(&self, object: &Value, query: &str) -> Result<Value, String> {
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true&fieldValidation=Strict{query}", path_of(object));
+        let (status, answer) = self.request(Method::PATCH, &path, "application/apply-patch+yaml", object).await;
+        if status.is_success() { Ok(answer) } else { Err(answer["message"].as_str().unwrap_or_default().to_owned()) }
+    }
+
+    /// Changes some fields of an object: a JSON merge patch.
+    ///
+    /// # Errors
+    ///
+    /// What the API server says against it.
+    pub async fn try_patch(&self, path: &str, patch: &Value) -> Result<Value, String> {
+        let (status, answer) = self.request(Method::PATCH, path, "application/merge-patch+json", patch).await;
+        if status.is_success() { Ok(answer) } else { Err(answer["message"].as_str().unwrap_or_default().to_owned()) }
+    }
+
+    /// Changes some fields of an object: a JSON merge patch.
+    ///
+    /// # Panics
+    ///
+    /// When the API server refuses it.
+    pub async fn patch(&self, path: &str, patch: &Value) -> Value {
+        self.try_patch(path, patch).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Begins to delete an object, if there is one.
+    ///
+    /// # Panics
+    ///
+    /// When the API server refuses it.
+    pub async fn delete(&self, path: &str) {
+        let (status, answer) = self.request(Method::DELETE, path, "application/json", &Value::Null).await;
+        assert!(status.is_success() || status == StatusCode::NOT_FOUND, "{path}: {answer}");
+    }
+
+    async fn request(&self, method: Method, path: &str, content_type: &str, body: &Value) -> (StatusCode, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let response = http::request(self.address, method, path, &[("content-type", content_type)], body).await;
+        let answer = serde_json::from_str(&response.body).unwrap_or(Value::String(response.body));
+        (response.status, answer)
+    }
+}
+
+/// Where an object is.
+pub fn path_of(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+    let root = if version.contains('/') { "/apis" } else { "/api" };
+    let namespace = match &object["metadata"]["namespace"] {
+        Value::String(namespace) => format!("/namespaces/{namespace}"),
+        _ => String::new(),
+    };
+    format!("{root}/{version}{namespace}/{}s/{}", kind.to_lowercase(), text(&object["metadata"]["name"]))
+}

@@ -1,0 +1,258 @@
+//! The chart, installed as a platform team would, and the pods that came of it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::{Api, Redis, SLOW, eventually, inflict, kubectl, run};
+use crate::{file, http};
+
+/// The namespace of the release.
+pub const NAMESPACE: &str = "carillon";
+/// Its name.
+pub const RELEASE: &str = "carillon";
+/// What the server pods run.
+pub const SERVER_IMAGE: &str = "carillon.local/carillon-server:dev";
+/// How many server pods there are.
+pub const REPLICAS: usize = 3;
+
+/// Where clients come in on a pod.
+const HTTP_PORT: u16 = 3000;
+/// Where health and metrics are asked on a pod.
+const HEALTH_PORT: u16 = 8080;
+
+/// The tests run one after the other and share a release.
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+static INSTALLING: Mutex<()> = Mutex::const_new(());
+
+/// The installed chart.
+#[derive(Debug)]
+pub struct Release {
+    /// The API server.
+    pub api: Api,
+    /// What the server pods share.
+    pub redis: Redis,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its node.
+    pub node: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// How often its container was started again.
+    pub restarts: u64,
+}
+
+impl Release {
+    /// The release with all its pods ready. The first test to ask for it installs it.
+    ///
+    /// # Panics
+    ///
+    /// When it can't be installed.
+    pub async fn ready() -> Self {
+        let release = Self::prepared().await;
+        let _installing = INSTALLING.lock().await;
+        if !INSTALLED.load(Ordering::Relaxed) {
+            release.install(&[]).await;
+        }
+        release.all_ready().await;
+        release
+    }
+
+    /// Everything that the chart needs, without the chart.
+    pub async fn prepared() -> Self {
+        let api = Api::connect().await;
+        let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        api.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})).await;
+        let redis = Redis::start(&api).await;
+        Self { api, redis }
+    }
+
+    /// Installs or upgrades the chart with what the tests need, and `more` settings, without waiting for pods.
+    ///
+    /// # Panics
+    ///
+    /// When Helm fails.
+    pub async fn install(&self, more: &[&str]) {
+        let chart = file("../charts/carillon");
+        let chart = chart.to_str().expect("paths of the project are UTF-8");
+        let redis = format!("redis.url={}", Redis::url());
+        let replicas = format!("server.replicas={REPLICAS}");
+        // A quick drain, for the tests wait for it.
+        let settings = [
+            "image.tag=dev",
+            "image.pullPolicy=Never",
+            "frontendUrl=https://app.example.com",
+            "server.drainSeconds=3",
+            "server.resources.requests.cpu=10m",
+            "operator.resources.requests.cpu=10m",
+            &replicas,
+            &redis,
+        ];
+        let mut arguments = vec!["upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--take-ownership"];
+        arguments.extend(settings.iter().chain(more).flat_map(|setting| ["--set", setting]));
+        run("helm", &arguments).await.unwrap_or_else(|error| panic!("helm {}: {error}", arguments.join(" ")));
+        INSTALLED.store(true, Ordering::Relaxed);
+    }
+
+    /// Uninstalls the chart, if it is there, and waits until its pods are gone.
+    ///
+    /// # Panics
+    ///
+    /// When Helm fails, or pods stay.
+    pub async fn uninstall(&self) {
+        INSTALLED.store(false, Ordering::Relaxed);
+        let arguments = ["uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait", "--timeout", "90s"];
+        run("helm", &arguments).await.unwrap_or_else(|error| panic!("helm {}: {error}", arguments.join(" ")));
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+        eventually(SLOW, "every pod of the release is gone", async || {
+            let pods = self.api.list(&path).await;
+            if pods.is_empty() { Ok(()) } else { Err(pods.len()) }
+        })
+        .await;
+    }
+
+    /// Awaits that every pod of the release is ready, and no other is left.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long.
+    pub async fn all_ready(&self) -> Vec<Pod> {
+        eventually(SLOW, "the operator is ready", async || {
+            let pods = self.pods_of("operator").await;
+            if pods.len() == 1 && pods[0].ready { Ok(()) } else { Err(pods) }
+        })
+        .await;
+        eventually(SLOW, "every server pod is ready", async || {
+            let pods = self.pods().await;
+            if pods.len() == REPLICAS && pods.iter().all(|pod| pod.ready) { Ok(pods) } else { Err(pods) }
+        })
+        .await
+    }
+
+    /// The server pods, but those that are on their way out.
+    pub async fn pods(&self) -> Vec<Pod> {
+        self.pods_of("server").await
+    }
+
+    /// The operator's pod.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub async fn operator(&self) -> Pod {
+        self.pods_of("operator").await.pop().expect("the operator has a pod")
+    }
+
+    async fn pods_of(&self, component: &str) -> Vec<Pod> {
+        let selector = format!("app.kubernetes.io%2Finstance%3D{RELEASE},app.kubernetes.io%2Fcomponent%3D{component}");
+        let pods = self.api.list(&format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={selector}")).await;
+        pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).filter_map(Pod::read).collect()
+    }
+
+    /// Where clients come in: the Service's address, which gives each connection to some ready pod.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Service.
+    pub async fn service(&self) -> SocketAddr {
+        let service =
+            self.api.get(&format!("/api/v1/namespaces/{NAMESPACE}/services/carillon-server")).await.expect("the chart has a Service");
+        let ip = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok()).expect("a Service has a ClusterIP");
+        SocketAddr::new(ip, 80)
+    }
+
+    /// Runs `pods` pods of the operator: one, or none.
+    ///
+    /// # Panics
+    ///
+    /// When the old ones don't end.
+    pub async fn scale_operator(&self, pods: usize) {
+        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-operator/scale");
+        self.api.patch(&path, &json!({"spec": {"replicas": pods}})).await;
+        eventually(SLOW, "the operator's pods are as many as asked for, and ready", async || {
+            let found = self.pods_of("operator").await;
+            if found.len() == pods && found.iter().all(|pod| pod.ready) { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+
+    /// Starts a rolling restart of the server pods.
+    pub async fn restart_servers(&self) {
+        kubectl(&["--namespace", NAMESPACE, "rollout", "restart", "deployment/carillon-server"]).await;
+    }
+
+    /// A Secret of the release.
+    ///
+    /// # Panics
+    ///
+    /// When it isn't there.
+    pub async fn secret(&self, name: &str) -> Value {
+        self.api.get(&format!("/api/v1/namespaces/{NAMESPACE}/secrets/{name}")).await.expect("the chart made the Secret")["data"].take()
+    }
+}
+
+impl Pod {
+    /// `None` while it has no address.
+    fn read(pod: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let status = &pod["status"];
+        let conditions = status["conditions"].as_array()?;
+        Some(Self {
+            name: text(&pod["metadata"]["name"]),
+            uid: text(&pod["metadata"]["uid"]),
+            node: text(&pod["spec"]["nodeName"]),
+            ip: status["podIP"].as_str()?.parse().ok()?,
+            ready: conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True"),
+            restarts: status["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default(),
+        })
+    }
+
+    /// Where clients come in.
+    pub const fn http(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, HTTP_PORT)
+    }
+
+    /// The same as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.http())
+    }
+
+    /// Kills its container's process, as a crash would.
+    pub async fn crash(&self) {
+        inflict(&["crash", &format!("{NAMESPACE}/{}", self.name)]).await;
+    }
+
+    /// The status and the body of a page of the health port; `None` when nobody answers.
+    pub async fn health(&self, path: &str) -> Option<(u16, String)> {
+        let response = http::try_request(SocketAddr::new(self.ip, HEALTH_PORT), Method::GET, path, &[], "").await?;
+        Some((response.status.as_u16(), response.body))
+    }
+
+    /// The sum over all samples of a metric whose line starts with `begin`, as in `carillon_connections{tenant="acme"`.
+    ///
+    /// # Panics
+    ///
+    /// When the pod has no metrics.
+    pub async fn metric(&self, begin: &str) -> f64 {
+        let (status, text) = self.health("/metrics").await.unwrap_or_else(|| panic!("{} answers", self.name));
+        assert_eq!(status, 200);
+        let samples = text
+            .lines()
+            .filter(|line| line.strip_prefix(begin).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')));
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+}

@@ -1,0 +1,210 @@
+//! Servers in this very process, on loopback, programmed as the operator does it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use axum::Router;
+use carillon_server::{
+    Options, Server,
+    engine::Heartbeat,
+    fan_out::{Message, Publication, Target, Tenant as LiveTenant, Usage},
+};
+use carillon_tenant::{
+    OriginPolicy, RoomName,
+    push::{Answer, FleetSettings, PROTOCOL_VERSION, Snapshot},
+};
+use serde_json::{Value, value::to_raw_value};
+
+use crate::{eventually::eventually, panics, redis::Redis, tenants::Tenant};
+
+/// How a fleet is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// How many servers.
+    pub servers: usize,
+    /// Whether they share a Redis.
+    pub redis: bool,
+    /// The fleet's own origins.
+    pub frontend: OriginPolicy,
+    /// The engine's pings; the time-out is also how long a stalled reader is borne.
+    pub heartbeat: Heartbeat,
+    /// How long leaving takes.
+    pub drain_window: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let heartbeat =
+            Heartbeat { interval: Duration::from_secs(5), timeout: Duration::from_secs(10), connect_timeout: Duration::from_secs(5) };
+        Self { servers: 1, redis: false, frontend: OriginPolicy::Only(Vec::new()), heartbeat, drain_window: Duration::from_secs(1) }
+    }
+}
+
+/// Running servers.
+pub struct Fleet {
+    /// Their Redis, to be killed and restarted.
+    pub redis: Option<Redis>,
+    servers: Vec<Option<Server>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Fleet {
+    /// One server with `tenants`.
+    pub async fn start(tenants: &[Tenant]) -> Self {
+        Self::with(Setup::default(), tenants).await
+    }
+
+    /// Servers as `setup` says, with `tenants`.
+    pub async fn with(setup: Setup, tenants: &[Tenant]) -> Self {
+        let fleet = Self::boot(setup).await;
+        fleet.push(tenants);
+        fleet
+    }
+
+    /// One server that has not been told anything yet.
+    pub async fn unprogrammed() -> Self {
+        Self::boot(Setup::default()).await
+    }
+
+    async fn boot(setup: Setup) -> Self {
+        panics::record();
+        let redis = if setup.redis { Some(Redis::start().await) } else { None };
+        let mut servers = Vec::new();
+        for _ in 0..setup.servers {
+            let options = Options {
+                listen: (Ipv4Addr::LOCALHOST, 0).into(),
+                health_listen: None,
+                redis_url: redis.as_ref().map(Redis::url),
+                advertise: None,
+                frontend: setup.frontend.clone(),
+                heartbeat: setup.heartbeat,
+                drain_window: setup.drain_window,
+            };
+            servers.push(Some(Server::start(options, Router::new()).await.expect("a server starts on a free port")));
+        }
+        let addresses = servers.iter().flatten().map(Server::address).collect();
+        Self { redis, servers, addresses }
+    }
+
+    /// Programs every server with exactly `tenants`.
+    ///
+    /// # Panics
+    ///
+    /// When one is rejected.
+    pub fn push(&self, tenants: &[Tenant]) {
+        for server in self.servers.iter().flatten() {
+            let answer = Self::replace(server, tenants);
+            assert!(answer.rejected.is_empty(), "{answer:?}");
+        }
+    }
+
+    fn replace(server: &Server, tenants: &[Tenant]) -> Answer {
+        server.core().config.replace(Snapshot {
+            protocol_version: PROTOCOL_VERSION,
+            fleet: FleetSettings { session_key: vec![7; 32].into() },
+            tenants: tenants.iter().map(Tenant::compile).collect(),
+            keep: Vec::new(),
+        })
+    }
+
+    /// Where the first server is.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Where every server is.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first server for clients.
+    pub fn url(&self) -> String {
+        self.url_of(0)
+    }
+
+    /// One server for clients.
+    pub fn url_of(&self, server: usize) -> String {
+        format!("http://{}", self.addresses[server])
+    }
+
+    /// One server.
+    ///
+    /// # Panics
+    ///
+    /// When it was shut down.
+    pub fn server(&self, server: usize) -> &Server {
+        self.servers[server].as_ref().expect("the server still runs")
+    }
+
+    /// A tenant as the first server runs it.
+    pub fn tenant(&self, tenant: &str) -> std::sync::Arc<LiveTenant> {
+        self.tenant_on(0, tenant)
+    }
+
+    /// A tenant as one server runs it.
+    ///
+    /// # Panics
+    ///
+    /// When the server doesn't.
+    pub fn tenant_on(&self, server: usize, tenant: &str) -> std::sync::Arc<LiveTenant> {
+        self.server(server).core().config.view().tenant(tenant).expect("the server runs the tenant").clone()
+    }
+
+    /// Publishes to every socket of a tenant, through the first server.
+    pub fn publish(&self, tenant: &str, event: &str, data: &Value) {
+        self.publish_to(0, tenant, Target::Tenant, event, data);
+    }
+
+    /// Publishes to the members of a room, through the first server.
+    ///
+    /// # Panics
+    ///
+    /// When that is no room's name.
+    pub fn publish_in(&self, tenant: &str, room: &str, event: &str, data: &Value) {
+        self.publish_to(0, tenant, Target::Room(RoomName::new(room).expect("a room's name")), event, data);
+    }
+
+    /// Publishes through one server.
+    ///
+    /// # Panics
+    ///
+    /// When it can't take more.
+    pub fn publish_to(&self, server: usize, tenant: &str, target: Target, event: &str, data: &Value) {
+        let data = to_raw_value(data).expect("JSON serialises");
+        let publication = Publication { target, except: None, message: Message::new(event, data) };
+        self.tenant_on(server, tenant).publish(&publication).expect("the room's queue has space");
+    }
+
+    /// The value of a sample in the metrics of one server, as `carillon_rooms{tenant="acme"}`; 0 when it is not there.
+    pub fn metric(&self, server: usize, sample: &str) -> f64 {
+        let text = self.server(server).core().metrics.encode();
+        let values = text.lines().filter_map(|line| line.strip_prefix(sample)).filter_map(|rest| rest.strip_prefix(' '));
+        values.filter_map(|value| value.split(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits until the first server counts so many connections and users of a tenant, and so many rooms.
+    pub async fn uses(&self, tenant: &str, connections: u64, users: u64, rooms: u64) {
+        let expected = Usage { connections, users, rooms };
+        let live = self.tenant(tenant);
+        eventually(&format!("{tenant} uses {expected:?}"), || crate::eventually::is(live.usage(), &expected)).await;
+    }
+
+    /// Shuts one server down, as SIGTERM does.
+    ///
+    /// # Panics
+    ///
+    /// When it was shut down before.
+    pub async fn shut_down(&mut self, server: usize) {
+        self.servers[server].take().expect("the server still runs").shut_down().await;
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panics::assert_none();
+        }
+    }
+}

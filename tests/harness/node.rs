@@ -1,0 +1,34 @@
+//! The real `socket.io-client` under Node.
+
+use tokio::{process::Command, sync::OnceCell};
+
+use crate::{driver::Driver, file};
+
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
+
+/// Starts a Node process that opens sockets as the original program does.
+pub async fn start() -> Driver {
+    install().await;
+    let mut command = Command::new("node");
+    command.arg(file("node/client.js"));
+    Driver::start(command)
+}
+
+/// Installs what `package-lock.json` pins, when it is not there yet.
+///
+/// # Panics
+///
+/// When npm fails.
+pub async fn install() {
+    let install = async {
+        let folder = file("node");
+        if folder.join("node_modules/.package-lock.json").exists() {
+            return;
+        }
+        let mut command = Command::new("npm");
+        command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
+        let output = command.output().await.expect("npm is installed");
+        assert!(output.status.success(), "npm ci: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    INSTALLED.get_or_init(|| install).await;
+}

@@ -1,0 +1,215 @@
+//! What the API server says to good and to bad tenants, before any of our own code sees them.
+
+use carillon_tests::{
+    cluster::{Release, Team, kubectl},
+    file,
+};
+use serde_json::{Value, json};
+
+const LIMIT: &str = "must be a whole number from 1 to 10000000 or the string Unlimited";
+
+/// A spec with every field.
+fn full() -> Value {
+    let reference = |key: &str| json!({"name": "keys", "key": key});
+    json!({
+        "tenantId": "Acme_Corp.eu-1",
+        "suspended": false,
+        "auth": {
+            "jwt": {
+                "keys": [
+                    {"kid": "2026-10", "algorithm": "HS256", "secretKeyRef": reference("old"), "notAfter": "2030-01-01T00:00:00Z"},
+                    {"kid": "2026-11", "algorithm": "ES256", "secretKeyRef": reference("new.pem")},
+                    {"algorithm": "EdDSA", "secretKeyRef": reference("jwk")},
+                ],
+                "issuer": "https://id.example.com",
+                "audiences": ["realtime", "web"],
+                "leewaySeconds": 0,
+                "maxLifetimeSeconds": 86400,
+                "claims": {"tenant": "org", "user": "uid"},
+            },
+            "apiKeys": [{"name": "backend", "secretKeyRef": reference("api"), "permissions": ["Publish"]}],
+        },
+        "allowedOrigins": ["https://app.example.com", "https://*.example.com", "http://localhost:5173"],
+        "quotas": {
+            "connections": {"max": 10_000_000, "maxPerUser": "Unlimited"},
+            "rooms": {"maxPerConnection": 1000},
+            "messages": {"ratePerSecondPerConnection": 1, "burstPerConnection": 100_000, "maxBytes": 1_048_576},
+            "publish": {"maxBytes": 64},
+        },
+    })
+}
+
+/// `spec` with `value` at a JSON pointer; the last part of the path may be new.
+fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
+    let (parent, field) = pointer.rsplit_once('/').expect("a pointer has a slash");
+    spec.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent}"))[field] = value;
+    spec
+}
+
+fn object(team: &Team<'_>, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "carillon.dev/v1alpha1", "kind": "RealtimeTenant",
+        "metadata": {"name": name, "namespace": team.namespace}, "spec": spec,
+    })
+}
+
+fn keys(count: usize, kid: impl Fn(usize) -> String) -> Value {
+    let key = |index| json!({"kid": kid(index), "algorithm": "HS256", "secretKeyRef": {"name": "keys", "key": "first"}});
+    (0..count).map(key).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn good_tenants_are_taken() {
+    let release = Release::ready().await;
+    for example in ["acme", "globex"] {
+        let path = file(&format!("../crds/examples/{example}.yaml"));
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("team-{example}")}});
+        release.api.apply(&namespace).await;
+        kubectl(&["apply", "--validate=strict", "--dry-run=server", "-f", path.to_str().expect("UTF-8")]).await;
+    }
+    let team = Team::new(&release.api).await;
+    release.api.try_apply(&object(&team, "full", &full()), "&dryRun=All").await.expect("every field is taken");
+    let least = json!({"auth": {"jwt": {"keys": [{"algorithm": "HS256", "secretKeyRef": {"name": "keys", "key": "first"}}]}}});
+    let made = release.api.try_apply(&object(&team, "least", &least), "&dryRun=All").await.expect("the least is taken");
+    assert_eq!(made["spec"]["auth"]["jwt"]["leewaySeconds"], 30, "defaults are filled in: {made}");
+    assert_eq!(made["spec"]["auth"]["jwt"]["claims"], json!({"tenant": "tenant_id", "user": "sub"}));
+    assert_eq!(made["spec"]["suspended"], false);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
+    let release = Release::ready().await;
+    let team = Team::new(&release.api).await;
+    let long = |length: usize| json!("a".repeat(length));
+    let cases: Vec<(&str, Value, &[&str])> = vec![
+        ("/tenantId", json!("-acme"), &["spec.tenantId", "should match"]),
+        ("/tenantId", json!("acme corp"), &["spec.tenantId", "should match"]),
+        ("/tenantId", json!(""), &["spec.tenantId"]),
+        ("/tenantId", long(64), &["spec.tenantId", "63"]),
+        ("/tenantId", json!(7), &["spec.tenantId", "string"]),
+        ("/suspended", json!("yes"), &["spec.suspended", "boolean"]),
+        ("/suspendedd", json!(true), &["spec.suspendedd"]),
+        ("/quotas/connections/maximum", json!(1), &["spec.quotas.connections.maximum"]),
+        ("/auth/jwt/keys/0/secret", json!("inline"), &["spec.auth.jwt.keys[0].secret"]),
+        ("/quotas/connections/max", json!(0), &["spec.quotas.connections.max", LIMIT]),
+        ("/quotas/connections/max", json!(-1), &["spec.quotas.connections.max", LIMIT]),
+        ("/quotas/connections/max", json!("unlimited"), &["spec.quotas.connections.max", LIMIT]),
+        ("/quotas/connections/max", json!("100"), &["spec.quotas.connections.max", LIMIT]),
+        ("/quotas/connections/max", json!(10_000_001), &["spec.quotas.connections.max", LIMIT]),
+        ("/quotas/connections/max", json!(1.5), &["spec.quotas.connections.max", "integer"]),
+        ("/quotas/connections/max", json!(true), &["spec.quotas.connections.max", "integer"]),
+        ("/quotas/connections/maxPerUser", json!(0), &["spec.quotas.connections.maxPerUser", LIMIT]),
+        ("/quotas/connections", json!(5), &["spec.quotas.connections"]),
+        ("/quotas/rooms/maxPerConnection", json!(0), &["spec.quotas.rooms.maxPerConnection", "greater than or equal to 1"]),
+        ("/quotas/rooms/maxPerConnection", json!(1001), &["spec.quotas.rooms.maxPerConnection", "less than or equal to 1000"]),
+        ("/quotas/rooms/maxPerConnection", json!("Unlimited"), &["spec.quotas.rooms.maxPerConnection", "integer"]),
+        ("/quotas/messages/ratePerSecondPerConnection", json!("unlimited"), &["spec.quotas.messages.ratePerSecondPerConnection", LIMIT]),
+        ("/quotas/messages/burstPerConnection", json!(0), &["spec.quotas.messages.burstPerConnection", "greater than or equal to 1"]),
+        ("/quotas/messages/burstPerConnection", json!(100_001), &["spec.quotas.messages.burstPerConnection", "100000"]),
+        ("/quotas/messages/maxBytes", json!(63), &["spec.quotas.messages.maxBytes", "greater than or equal to 64"]),
+        ("/quotas/publish/maxBytes", json!(1_048_577), &["spec.quotas.publish.maxBytes", "1.048576e+06"]),
+        ("/allowedOrigins", json!([]), &["spec.allowedOrigins", "at least 1 items"]),
+        ("/allowedOrigins", json!(["ftp://app.example.com"]), &["spec.allowedOrigins[0]", "should match", "https?://"]),
+        ("/allowedOrigins", json!(["https://app.example.com/path"]), &["spec.allowedOrigins[0]", "should match"]),
+        ("/allowedOrigins", json!(["https://a.example.com", "https://a.example.com"]), &["spec.allowedOrigins[1]", "Duplicate value"]),
+        ("/allowedOrigins", (0..33).map(|n| json!(format!("https://a{n}.example.com"))).collect(), &["spec.allowedOrigins", "at most 32"]),
+        ("/allowedOrigins", json!([format!("https://{}", "a".repeat(250))]), &["spec.allowedOrigins[0]", "255"]),
+        ("/auth/jwt", Value::Null, &["spec.auth.jwt"]),
+        ("/auth/jwt/keys", Value::Null, &["spec.auth.jwt.keys"]),
+        ("/auth/jwt/keys", json!([]), &["spec.auth.jwt.keys", "at least 1 items"]),
+        ("/auth/jwt/keys", keys(17, |n| n.to_string()), &["spec.auth.jwt.keys", "at most 16 items"]),
+        ("/auth/jwt/keys", keys(2, |_| "same".to_owned()), &["spec.auth.jwt.keys", "kid must be unique within the tenant"]),
+        ("/auth/jwt/keys", keys(1, |_| "k".repeat(129)), &["spec.auth.jwt.keys[0].kid", "128"]),
+        ("/auth/jwt/keys/0/kid", json!(""), &["spec.auth.jwt.keys[0].kid"]),
+        ("/auth/jwt/keys/0/algorithm", json!("none"), &["spec.auth.jwt.keys[0].algorithm", "HS256", "EdDSA"]),
+        ("/auth/jwt/keys/0/algorithm", json!("hs256"), &["spec.auth.jwt.keys[0].algorithm", "HS256"]),
+        ("/auth/jwt/keys/0/algorithm", Value::Null, &["spec.auth.jwt.keys[0].algorithm"]),
+        ("/auth/jwt/keys/0/notAfter", json!("tomorrow"), &["spec.auth.jwt.keys[0].notAfter", "date-time"]),
+        ("/auth/jwt/keys/0/secretKeyRef/name", json!("Keys"), &["spec.auth.jwt.keys[0].secretKeyRef.name", "should match"]),
+        ("/auth/jwt/keys/0/secretKeyRef/name", long(254), &["spec.auth.jwt.keys[0].secretKeyRef.name", "253"]),
+        ("/auth/jwt/keys/0/secretKeyRef/key", json!("a/b"), &["spec.auth.jwt.keys[0].secretKeyRef.key", "should match"]),
+        ("/auth/jwt/keys/0/secretKeyRef", json!({"name": "keys"}), &["spec.auth.jwt.keys[0].secretKeyRef.key", "Required"]),
+        ("/auth/jwt/issuer", long(513), &["spec.auth.jwt.issuer", "512"]),
+        ("/auth/jwt/audiences", json!([]), &["spec.auth.jwt.audiences", "at least 1 items"]),
+        ("/auth/jwt/audiences", (0..17).map(|n| json!(n.to_string())).collect(), &["spec.auth.jwt.audiences", "at most 16"]),
+        ("/auth/jwt/audiences", json!([7]), &["spec.auth.jwt.audiences[0]", "string"]),
+        ("/auth/jwt/leewaySeconds", json!(301), &["spec.auth.jwt.leewaySeconds", "less than or equal to 300"]),
+        ("/auth/jwt/leewaySeconds", json!(-1), &["spec.auth.jwt.leewaySeconds", "greater than or equal to 0"]),
+        ("/auth/jwt/leewaySeconds", json!("30s"), &["spec.auth.jwt.leewaySeconds", "integer"]),
+        ("/auth/jwt/maxLifetimeSeconds", json!(59), &["spec.auth.jwt.maxLifetimeSeconds", "greater than or equal to 60"]),
+        ("/auth/jwt/maxLifetimeSeconds", json!(31_536_001), &["spec.auth.jwt.maxLifetimeSeconds", "3.1536e+07"]),
+        ("/auth/jwt/claims/tenant", json!(""), &["spec.auth.jwt.claims.tenant"]),
+        ("/auth/jwt/claims/user", long(129), &["spec.auth.jwt.claims.user", "128"]),
+        ("/auth/apiKeys/0/permissions", json!([]), &["spec.auth.apiKeys[0].permissions", "at least 1 items"]),
+        ("/auth/apiKeys/0/permissions", json!(["Admin"]), &["spec.auth.apiKeys[0].permissions[0]", "Publish"]),
+        ("/auth/apiKeys/0/name", json!("Backend"), &["spec.auth.apiKeys[0].name", "should match"]),
+        ("/auth/apiKeys/0/name", long(64), &["spec.auth.apiKeys[0].name", "63"]),
+    ];
+    let mut wrong = Vec::new();
+    for (pointer, value, expected) in cases {
+        let spec = with(full(), pointer, value.clone());
+        match release.api.try_apply(&object(&team, "bad", &spec), "&dryRun=All").await {
+            Ok(_) => wrong.push(format!("{pointer} = {value} is taken")),
+            Err(message) if !expected.iter().all(|part| message.contains(part)) => {
+                wrong.push(format!("{pointer} = {value} is refused with {message}; expected {expected:?}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    let twice = json!([full()["auth"]["apiKeys"][0], full()["auth"]["apiKeys"][0]]);
+    let refusal = release.api.try_apply(&object(&team, "bad", &with(full(), "/auth/apiKeys", twice)), "&dryRun=All").await;
+    assert!(refusal.is_err_and(|message| message.contains("apiKeys")), "API keys have names of their own");
+    let mut nameless = full();
+    nameless.as_object_mut().expect("a spec is an object").remove("tenantId");
+    let refusal = release.api.try_apply(&object(&team, &"a".repeat(64), &nameless), "&dryRun=All").await.expect_err("the name is too long");
+    assert!(refusal.contains("spec.tenantId is needed when metadata.name is longer than 63 characters"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn a_tenant_id_stays_what_it_is() {
+    let release = Release::ready().await;
+    let team = Team::new(&release.api).await;
+    let mut unnamed = full();
+    unnamed.as_object_mut().expect("a spec is an object").remove("tenantId");
+    let named = object(&team, "named", &with(full(), "/tenantId", json!(format!("id-{}", team.namespace))));
+    let unnamed = object(&team, "unnamed", &unnamed);
+    let path = |name: &str| format!("/apis/carillon.dev/v1alpha1/namespaces/{}/realtimetenants/{name}", team.namespace);
+    release.api.apply(&named).await;
+    release.api.apply(&unnamed).await;
+    for (name, change) in [
+        ("named", json!({"spec": {"tenantId": "other"}})),
+        ("named", json!({"spec": {"tenantId": null}})),
+        ("unnamed", json!({"spec": {"tenantId": "unnamed"}})),
+    ] {
+        let refusal = release.api.try_patch(&path(name), &change).await.expect_err("the tenant id is immutable");
+        assert!(refusal.contains("tenantId is immutable: create another RealtimeTenant for another tenant"), "{refusal}");
+    }
+    release.api.patch(&path("named"), &json!({"spec": {"suspended": true}})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn kubectl_shows_and_explains_tenants() {
+    let release = Release::ready().await;
+    let team = Team::new(&release.api).await;
+    let tenant = team.tenant("acme").await;
+    let columns =
+        |table: &str| table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>();
+    let table = columns(&kubectl(&["get", "rtt", "--namespace", &team.namespace]).await);
+    assert_eq!(table[0], ["NAME", "PROGRAMMED", "READY", "REASON", "AGE"]);
+    assert_eq!(table[1][..4], ["acme", "3/3", "True", "Ready"]);
+    let wide = columns(&kubectl(&["get", "carillon", "-o", "wide", "--namespace", &team.namespace]).await);
+    assert_eq!(wide[0], ["NAME", "TENANT", "PROGRAMMED", "READY", "REASON", "VERSION", "AGE"]);
+    assert_eq!(wide[1][1], tenant.id);
+    let explained = kubectl(&["explain", "rtt.spec.quotas.connections.max"]).await;
+    assert!(explained.contains("Connections of the tenant on one server pod. Default: 1000."), "{explained}");
+    let explained = kubectl(&["explain", "rtt.spec", "--recursive"]).await;
+    for field in ["tenantId", "allowedOrigins", "leewaySeconds", "ratePerSecondPerConnection"] {
+        assert!(explained.contains(field), "{explained}");
+    }
+}

@@ -1,0 +1,448 @@
+//! What fails, and what is promised then.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use carillon_tests::{
+    client::Client,
+    cluster::{NAMESPACE, Pod, Release, SLOW, Team, Tenant, clients_on_each, eventually, kubectl, publish, refused_by_each, try_publish},
+    driver::{Driver, Socket},
+    eventually::within,
+    node,
+    tenants::secret_of,
+    tokens::{claims, signed, token},
+};
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::sleep};
+
+use super::{Bystanders, SOON, all_hear};
+
+/// How long cross-pod delivery may take to heal once Redis is back.
+const HEALED: Duration = Duration::from_secs(5);
+/// Between two publications of steady traffic.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Publications at a steady pace, numbered from 0.
+struct Traffic {
+    published: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Traffic {
+    fn through(entry: SocketAddr, tenant: &Tenant) -> Self {
+        let (published, failed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (tenant, counts) = (tenant.clone(), (published.clone(), failed.clone()));
+        let task = tokio::spawn(async move {
+            loop {
+                let body = json!({"event": "tick", "data": counts.0.load(Ordering::Relaxed)});
+                match try_publish(entry, &tenant, &body).await {
+                    Some(status) if status == 202 => counts.0.fetch_add(1, Ordering::Relaxed),
+                    _ => counts.1.fetch_add(1, Ordering::Relaxed),
+                };
+                sleep(PACE).await;
+            }
+        });
+        Self { published, failed, task }
+    }
+
+    fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Clients as users have them, through the Service, on all transports.
+async fn users(driver: &Driver, service: SocketAddr, tenant: &Tenant, count: usize) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for user in 0..count {
+        let transports = [json!(["polling", "websocket"]), json!(["polling"]), json!(["websocket"])][user % 3].clone();
+        let options = json!({"transports": transports, "reconnectionDelay": 100, "reconnectionDelayMax": 1000});
+        let mut socket = driver.open(&format!("http://{service}"), Some(&token(&tenant.id, user)), &options);
+        socket.expect("connect").await;
+        sockets.push(socket);
+    }
+    sockets
+}
+
+/// Awaits that `sockets` are all connected, with so many connects altogether at least.
+async fn all_connected(sockets: &[Socket]) {
+    eventually(SLOW, "every client is back", async || {
+        let away = sockets.iter().filter(|socket| socket.count("connect") <= socket.count("disconnect")).count();
+        if away == 0 { Ok(()) } else { Err(away) }
+    })
+    .await;
+}
+
+/// Awaits one more publication through `entry` on every socket.
+async fn all_users_hear(sockets: &mut [Socket], entry: SocketAddr, tenant: &Tenant, event: &str) {
+    publish(entry, tenant, event, &json!(1)).await;
+    for socket in sockets {
+        socket.expect(event).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn a_crashed_and_a_deleted_server_come_back_and_their_clients_go_elsewhere() {
+    let release = Release::ready().await;
+    let team = Team::new(&release.api).await;
+    let tenant = team.tenant("acme").await;
+    let service = release.service().await;
+    let driver = node::start().await;
+    let mut users = users(&driver, service, &tenant, 9).await;
+    let pods = release.pods().await;
+    let mut elsewhere = clients_on_each(&pods[1..], &token(&tenant.id, 1)).await;
+
+    let victim = busiest(&pods, &tenant).await;
+    let bystanders_of = |victim: &Pod| pods[1..].iter().position(|pod| pod.uid == victim.uid);
+    if let Some(theirs) = bystanders_of(&victim) {
+        elsewhere.remove(theirs);
+    }
+    victim.crash().await;
+    eventually(SLOW, "the crashed container runs again", async || {
+        let pod = release.pods().await.into_iter().find(|pod| pod.uid == victim.uid);
+        if pod.as_ref().is_some_and(|pod| pod.restarts > victim.restarts) { Ok(()) } else { Err(pod) }
+    })
+    .await;
+    let back = release.all_ready().await;
+    assert!(back.iter().any(|pod| pod.uid == victim.uid), "the pod itself stayed");
+    all_connected(&users).await;
+    assert!(users.iter().any(|socket| socket.count("disconnect") > 0), "some were on the crashed pod");
+    team.in_force(&tenant).await;
+    for pod in &back {
+        all_users_hear(&mut users, pod.http(), &tenant, &format!("after-crash:{}", pod.name)).await;
+    }
+
+    let victim = busiest(&back, &tenant).await;
+    kubectl(&["--namespace", NAMESPACE, "delete", "pod", &victim.name, "--wait=false"]).await;
+    let replaced = eventually(SLOW, "another pod is ready instead", async || {
+        let pods = release.pods().await;
+        let gone = pods.iter().all(|pod| pod.uid != victim.uid);
+        if gone && pods.len() == 3 && pods.iter().all(|pod| pod.ready) { Ok(pods) } else { Err(pods) }
+    })
+    .await;
+    eventually(SLOW, "the deleted pod's clients are told and leave", async || {
+        let told: usize = users.iter().map(|socket| socket.count("rt:draining")).sum();
+        if told > 0 { Ok(()) } else { Err(told) }
+    })
+    .await;
+    eventually(SLOW, "the deleted pod is gone", async || {
+        release.api.get(&format!("/api/v1/namespaces/{NAMESPACE}/pods/{}", victim.name)).await.map_or(Ok(()), |_| Err(()))
+    })
+    .await;
+    all_connected(&users).await;
+    team.in_force(&tenant).await;
+    for pod in &replaced {
+        all_users_hear(&mut users, pod.http(), &tenant, &format!("after-delete:{}", pod.name)).await;
+    }
+}
+
+/// The pod with the most connections of a tenant.
+async fn busiest(pods: &[Pod], tenant: &Tenant) -> Pod {
+    let mut most = (-1.0, &pods[0]);
+    for pod in pods {
+        let connections = pod.metric(&format!(r#"carillon_connections{{tenant="{}""#, tenant.id)).await;
+        if connections > most.0 {
+            most = (connections, pod);
+        }
+    }
+    most.1.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn without_the_operator_everything_goes_on_and_its_return_disturbs_nobody() {
+    let release = Release::ready().await;
+    let pods = release.pods().await;
+    let mut bystanders = Bystanders::on(&release, &pods[1..]).await;
+    let team = Team::new(&release.api).await;
+    let tenant = team.tenant("acme").await;
+
+    release.scale_operator(0).await;
+    let mut clients = clients_on_each(&pods, &token(&tenant.id, 1)).await;
+    all_hear(&mut clients, pods[0].http(), &tenant, "record:created").await;
+    team.change_only(&tenant, &json!({"suspended": true})).await;
+    pods[0].crash().await;
+    let waiting = eventually(SLOW, "the crashed pod runs again, not programmed", async || {
+        let pod = release.pods().await.into_iter().find(|pod| pod.uid == pods[0].uid && pod.restarts > pods[0].restarts);
+        match &pod {
+            Some(found) => match found.health("/readyz").await {
+                Some((503, body)) if body.contains("no configuration yet") => Ok(found.clone()),
+                other => Err(format!("{other:?}")),
+            },
+            None => Err("still the old process".to_owned()),
+        }
+    })
+    .await;
+    refused_by_each(&[waiting], &token(&tenant.id, 1), "Service unavailable: not_programmed").await;
+    clients.remove(0);
+    all_hear(&mut clients, pods[1].http(), &tenant, "record:created").await;
+    team.change_only(&tenant, &json!({"suspended": false})).await;
+
+    release.scale_operator(1).await;
+    release.all_ready().await;
+    team.in_force(&tenant).await;
+    let operator = release.operator().await;
+    // The spec was changed twice, so its version is another; the other two pods take it as one delta each.
+    assert_eq!(operator.metric("carillon_operator_pushes_total").await, 3.0, "a snapshot for the pod that lost everything, and two deltas");
+    all_hear(&mut clients, pods[1].http(), &tenant, "record:updated").await;
+    bystanders.are_undisturbed().await;
+
+    let before = release.api.get(&tenant.path()).await.expect("the tenant is there");
+    operator.crash().await;
+    eventually(SLOW, "the operator runs again and knows every pod", async || {
+        let pod = release.operator().await;
+        if pod.restarts > operator.restarts && pod.ready && pod.metric(r#"carillon_operator_pods{state="programmed"}"#).await == 3.0 {
+            Ok(())
+        } else {
+            Err(pod)
+        }
+    })
+    .await;
+    // It takes up a change, so what it had to say about the old state, it has said.
+    let other = team.tenant("globex").await;
+    let operator = release.operator().await;
+    let pushes = operator.metric("carillon_operator_pushes_total").await;
+    assert!((3.0..=6.0).contains(&pushes), "deltas for the new tenant alone, not {pushes} pushes");
+    clients_on_each(&release.pods().await, &token(&other.id, 1)).await;
+    let after = release.api.get(&tenant.path()).await.expect("the tenant is there");
+    assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"], "nothing to say, nothing written");
+    all_hear(&mut clients, pods[1].http(), &tenant, "record:deleted").await;
+    bystanders.are_undisturbed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn a_broken_tenant_says_so_keeps_its_last_good_and_harms_no_other() {
+    let release = Release::ready().await;
+    let pods = release.pods().await;
+    let mut bystanders = Bystanders::on(&release, &pods).await;
+    let team = Team::new(&release.api).await;
+    let tenant = team.tenant("acme").await;
+    let good = token(&tenant.id, 1);
+    let mut clients = clients_on_each(&pods, &good).await;
+    let field = "spec.auth.jwt.keys[0].secretKeyRef";
+
+    let key = |name: &str, key: &str, algorithm: &str| json!({"auth": {"jwt": {"keys": [{"algorithm": algorithm, "secretKeyRef": {"name": name, "key": key}}]}}});
+    team.keys(&tenant, &json!({"second": "-----BEGIN PUBLIC KEY-----\nbroken\n-----END PUBLIC KEY-----\n"})).await;
+    let breakages = [
+        (key("nowhere", "first", "HS256"), "SecretNotFound", r#"Secret "nowhere" does not exist"#),
+        (key(&tenant.secret(), "third", "HS256"), "SecretKeyNotFound", r#"has no key "third""#),
+        (key(&tenant.secret(), "second", "RS256"), "SecretInvalid", r#"key "second""#),
+        (key(&tenant.secret(), "first", "HS512"), "SecretInvalid", "64"),
+    ];
+    for (spec, reason, what) in breakages {
+        team.change_only(&tenant, &spec).await;
+        let message = team.says(&tenant, "ResolvedRefs", "False", reason).await;
+        assert!(message.contains(field) && message.contains(what), "{reason}: {message}");
+        assert!(!message.contains("BEGIN"), "no byte of a Secret: {message}");
+        assert_eq!(team.says(&tenant, "Ready", "False", reason).await, message);
+        let note = team.warns(&tenant, reason).await;
+        assert!(note.contains(field), "{note}");
+        clients.extend(clients_on_each(&pods, &good).await);
+        all_hear(&mut clients, pods[0].http(), &tenant, "record:created").await;
+    }
+    team.change(&tenant, &key(&tenant.secret(), "first", "HS256")).await;
+    all_hear(&mut clients, pods[1].http(), &tenant, "record:created").await;
+
+    // A Secret that changes needs no change of the tenant.
+    team.keys(&tenant, &json!({"first": "short"})).await;
+    let message = team.says(&tenant, "ResolvedRefs", "False", "SecretInvalid").await;
+    assert!(message.contains(field) && message.contains("32"), "{message}");
+    clients.extend(clients_on_each(&pods, &good).await);
+    let rotated = "another-signing-secret-of-the-tenant-for-tests";
+    team.keys(&tenant, &json!({"first": rotated})).await;
+    let by_rotated = signed(&claims(&tenant.id, 1), rotated.as_bytes());
+    eventually(SLOW, "the new key is in force on every pod", async || {
+        let fresh = Client::try_connect(pods[0].http(), &by_rotated).await;
+        fresh.map(drop)
+    })
+    .await;
+    team.in_force(&tenant).await;
+    refused_by_each(&pods, &good, "Authentication error").await;
+    let mut fresh = clients_on_each(&pods, &by_rotated).await;
+    all_hear(&mut fresh, pods[2].http(), &tenant, "record:created").await;
+    for client in &mut clients {
+        client.ends_within(SOON).await;
+    }
+
+    kubectl(&["--namespace", &team.namespace, "delete", "secret", &tenant.secret()]).await;
+    let message = team.says(&tenant, "ResolvedRefs", "False", "SecretNotFound").await;
+    assert!(message.contains(field), "{message}");
+    fresh.extend(clients_on_each(&pods, &by_rotated).await);
+    all_hear(&mut fresh, pods[0].http(), &tenant, "record:created").await;
+    bystanders.are_undisturbed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn the_oldest_holds_a_tenant_id_and_the_next_takes_over() {
+    let release = Release::ready().await;
+    let pods = release.pods().await;
+    let mut bystanders = Bystanders::on(&release, &pods).await;
+    let (old, young) = (Team::new(&release.api).await, Team::new(&release.api).await);
+    let holder = old.tenant("acme").await;
+    let mut clients = clients_on_each(&pods, &token(&holder.id, 1)).await;
+
+    let theirs = "the-younger-tenants-own-signing-secret";
+    let claimant = young.tenant_of_id("acme", &holder.id).await;
+    young.keys(&claimant, &json!({"first": theirs})).await;
+    let message = young.says(&claimant, "Accepted", "False", "Conflicted").await;
+    assert!(message.contains(&format!("{}/acme", old.namespace)), "{message}");
+    young.warns(&claimant, "Conflicted").await;
+    let by_younger = signed(&claims(&holder.id, 1), theirs.as_bytes());
+    refused_by_each(&pods, &by_younger, "Authentication error").await;
+    all_hear(&mut clients, pods[0].http(), &holder, "record:created").await;
+
+    old.delete(&holder).await;
+    young.in_force(&claimant).await;
+    refused_by_each(&pods, &token(&holder.id, 1), "Authentication error").await;
+    for client in &mut clients {
+        client.ends_within(SOON).await;
+    }
+    let mut clients = clients_on_each(&pods, &by_younger).await;
+    all_hear(&mut clients, pods[1].http(), &claimant, "record:created").await;
+    bystanders.are_undisturbed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn without_redis_pods_serve_their_own_and_with_it_they_find_each_other_again() {
+    let release = Release::ready().await;
+    let pods = release.pods().await;
+    let team = Team::new(&release.api).await;
+    let tenant = team.tenant("acme").await;
+    let mut clients = clients_on_each(&pods[..2], &token(&tenant.id, 1)).await;
+    let (mut there, mut here) = (clients.pop().expect("two pods"), clients.pop().expect("two pods"));
+    let lost_before = lost(&pods).await;
+    let traffic = Traffic::through(pods[0].http(), &tenant);
+    assert_eq!(here.expect("tick").await, 0);
+    assert_eq!(there.expect("tick").await, 0);
+
+    release.redis.kill(&release.api).await;
+    eventually(SLOW, "every pod has noticed", async || {
+        for pod in &pods {
+            if pod.metric("carillon_redis_up").await != 0.0 {
+                return Err(pod.name.clone());
+            }
+        }
+        Ok(())
+    })
+    .await;
+    // Local delivery goes on: every number comes, in order, while Redis is away.
+    let until = traffic.published() + 40;
+    let mut next = 1;
+    while next < until {
+        assert_eq!(here.expect("tick").await, next);
+        next += 1;
+    }
+    let mut newcomer = Client::connect(pods[0].http(), &token(&tenant.id, 2)).await;
+    newcomer.expect("tick").await;
+    assert!(release.pods().await.iter().all(|pod| pod.ready), "readiness does not ask Redis");
+
+    release.redis.revive(&release.api).await;
+    let back = traffic.published() + 1;
+    let healed = async { while there.expect("tick").await.as_u64() < Some(back) {} };
+    within(HEALED, "what one pod publishes is heard on the other again", healed).await;
+    while next <= back {
+        assert_eq!(here.expect("tick").await, next);
+        next += 1;
+    }
+    assert!(lost(&pods).await > lost_before, "losses are counted");
+    let after = release.all_ready().await;
+    assert!(pods.iter().all(|pod| after.contains(pod)), "no pod was restarted: {after:?}");
+    assert_eq!(traffic.failed(), 0);
+    drop(traffic);
+    let mut late = clients_on_each(&pods, &token(&tenant.id, 3)).await;
+    all_hear(&mut late, pods[2].http(), &tenant, "record:created").await;
+}
+
+async fn lost(pods: &[Pod]) -> f64 {
+    let mut lost = 0.0;
+    for pod in pods {
+        lost += pod.metric("carillon_adapter_lost_total").await;
+    }
+    lost
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn a_rolling_restart_under_traffic_loses_no_client_and_no_capacity() {
+    let release = Release::ready().await;
+    let team = Team::new(&release.api).await;
+    let tenant = team.tenant("acme").await;
+    let service = release.service().await;
+    let driver = node::start().await;
+    let mut users = users(&driver, service, &tenant, 12).await;
+    let before = release.pods().await;
+    let traffic = Traffic::through(service, &tenant);
+
+    release.restart_servers().await;
+    let after = eventually(SLOW, "every pod is a new one", async || {
+        let pods = release.pods().await;
+        let ready = pods.iter().filter(|pod| pod.ready).count();
+        assert!(ready >= before.len(), "there are never fewer than before: {pods:?}");
+        let renewed = pods.iter().all(|pod| before.iter().all(|old| old.uid != pod.uid));
+        if renewed && ready == 3 && pods.len() == 3 { Ok(pods) } else { Err(pods) }
+    })
+    .await;
+    eventually(SLOW, "the old pods are gone", async || {
+        let pods = release.api.list(&format!("/api/v1/namespaces/{NAMESPACE}/pods")).await;
+        if pods.len() == 4 { Ok(()) } else { Err(pods.len()) }
+    })
+    .await;
+    all_connected(&users).await;
+    assert!(users.iter().all(|socket| socket.count("connect") > 1), "everyone was moved");
+    assert_eq!(traffic.failed(), 0, "of {} publications through the Service", traffic.published());
+    drop(traffic);
+    for socket in &users {
+        let heard: Vec<_> = socket.heard().into_iter().filter(|event| event.event == "tick").map(|event| event.data[0].as_u64()).collect();
+        assert!(heard.windows(2).all(|pair| pair[0] < pair[1]), "in order and once: {heard:?}");
+    }
+    for pod in &after {
+        all_users_hear(&mut users, pod.http(), &tenant, &format!("after-restart:{}", pod.name)).await;
+    }
+    team.in_force(&tenant).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn a_namespace_goes_with_the_tenants_in_it() {
+    let release = Release::ready().await;
+    let pods = release.pods().await;
+    let mut bystanders = Bystanders::on(&release, &pods).await;
+    let team = Team::new(&release.api).await;
+    let mut clients = Vec::new();
+    for name in ["acme", "globex", "initech"] {
+        let tenant = team.tenant(name).await;
+        clients.extend(clients_on_each(&pods, &token(&tenant.id, 1)).await);
+    }
+    let broken = team.tenant("hooli").await;
+    team.keys(&broken, &json!({"first": "short"})).await;
+    team.says(&broken, "ResolvedRefs", "False", "SecretInvalid").await;
+
+    kubectl(&["delete", "namespace", &team.namespace, "--timeout=60s"]).await;
+    for client in &mut clients {
+        client.ends_within(SOON).await;
+    }
+    refused_by_each(&pods, &signed(&claims(&broken.id, 1), secret_of(&broken.id, "first").as_bytes()), "Authentication error").await;
+    let left: Vec<Value> = release.api.list("/apis/carillon.dev/v1alpha1/realtimetenants").await;
+    assert!(left.iter().all(|tenant| tenant["metadata"]["namespace"] != team.namespace.as_str()));
+    bystanders.are_undisturbed().await;
+}
