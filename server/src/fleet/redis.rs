@@ -238,28 +238,35 @@ impl Connection {
     /// Stays connected until `stop`. fred's policy reconnects; this begins again after what fred takes for final, and from scratch when
     /// the connection was given up.
     async fn keep(&self, stop: &CancellationToken) {
+        let mut complaints = self.client.error_rx();
+        let mut last_complaint = String::new();
         let (_, wait) = RECONNECT_DELAY;
         while !stop.is_cancelled() {
             let started = Instant::now();
             let mut task = self.client.connect();
-            tokio::select! {
-                () = stop.cancelled() => {
-                    timeout(COMMAND_TIMEOUT, self.client.quit()).await.ok();
-                    task.abort();
-                    return;
-                }
-                () = self.given_up.notified() => {
-                    tracing::warn!("a connection to Redis is open but silent, and given up");
-                    task.abort();
-                    continue;
-                }
-                ended = &mut task => {
-                    if let Ok(Err(error)) = ended {
-                        tracing::warn!(error = error.details(), "a connection to Redis ended");
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => {
+                        timeout(COMMAND_TIMEOUT, self.client.quit()).await.ok();
+                        task.abort();
+                        return;
+                    }
+                    () = self.given_up.notified() => {
+                        tracing::warn!("a connection to Redis is open but silent, and given up");
+                        task.abort();
+                        break;
+                    }
+                    // Told once, not with every attempt: why an outage lasts, a wrong password say, is what people look for.
+                    Ok((error, _)) = complaints.recv() => if last_complaint != error.details() {
+                        error.details().clone_into(&mut last_complaint);
+                        tracing::warn!(error = last_complaint, "no connection to Redis");
+                    },
+                    _ = &mut task => {
+                        stop.run_until_cancelled(sleep(wait.saturating_sub(started.elapsed()))).await;
+                        break;
                     }
                 }
             }
-            stop.run_until_cancelled(sleep(wait.saturating_sub(started.elapsed()))).await;
         }
     }
 }

@@ -156,6 +156,8 @@ impl Pod {
     }
 
     pub fn start_at(name: &str, redis_url: String) -> Self {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
         let metrics = Arc::new(Metrics::new());
         let advertise = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
         let options = FleetOptions { redis_url, pod: name.to_owned(), advertise };

@@ -200,7 +200,9 @@ async fn a_user_needs_few_rights() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_will_do() {
     let nodes = std::env::temp_dir().join(format!("carillon-nodes-{}.conf", std::process::id()));
-    let redis = RedisServer::start_with(&["--cluster-enabled", "yes", "--cluster-config-file", &nodes.to_string_lossy()]);
+    let nodes = nodes.to_string_lossy().into_owned();
+    let arguments = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-config-file", &nodes];
+    let redis = RedisServer::start_with(&arguments);
     let client = redis.client().await;
     let slots = CustomCommand::new_static("CLUSTER", None::<u16>, false);
     client.custom::<fred::types::Value, _>(slots, vec!["ADDSLOTSRANGE", "0", "16383"]).await.unwrap();
