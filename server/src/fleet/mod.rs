@@ -1,21 +1,150 @@
 //! The other servers, over Redis. Without Redis there are none, and every verb here does nothing.
+//!
+//! Published messages go [`outbound`] through [`redis`] on one sharded channel per tenant, and come [`inbound`] on the pods whose
+//! [`subscriptions`] include it, as an [`envelope`] whose number shows in the [`sequences`] what was lost. The [`registry`] says which pods live.
+//! Nothing here ever delays a delivery on this pod.
 
-use std::net::SocketAddr;
+mod envelope;
+mod inbound;
+mod keys;
+mod outbound;
+mod redis;
+mod registry;
+mod sequences;
+mod session_key;
+mod subscriptions;
 
-use carillon_tenant::TenantId;
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use crate::fan_out::Publication;
+use carillon_tenant::{SecretBytes, TenantId};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::{inbound::Inbound, outbound::Outbound, redis::Redis, registry::Registry, sequences::Sequences, subscriptions::Subscriptions};
+use crate::{config_store::ConfigStore, fan_out::Publication, metrics::Metrics};
+
+/// The longest id of a pod, in bytes.
+const POD_BYTES_MAX: usize = 253;
+/// How long leaving may take.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// How a pod joins its fleet.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// `redis://`, `redis-sentinel://` or `redis-cluster://`, with an `s` after `redis` for TLS.
+    pub redis_url: String,
+    /// This pod's id, drawn anew each time its process starts: numbers of messages and registry entries are bound to it.
+    pub pod: String,
+    /// Where the other pods reach this one.
+    pub advertise: SocketAddr,
+}
+
+/// Why a pod can't be of a fleet at all. That Redis is away is no reason.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The URL, or what TLS needs.
+    #[error("Redis can't be set up: {0}")]
+    Redis(String),
+    /// The pod's id is empty or too long.
+    #[error("a pod's id is 1 to {POD_BYTES_MAX} bytes long")]
+    Pod,
+}
 
 /// A handle to the fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fleet {
-    pod: String,
+    pod: Arc<str>,
+    member: Option<Arc<Member>>,
+}
+
+/// What a pod of a fleet of many has.
+struct Member {
+    redis: Arc<Redis>,
+    metrics: Arc<Metrics>,
+    sequences: Arc<Sequences>,
+    subscriptions: Arc<Subscriptions>,
+    outbound: Outbound,
+    registry: Arc<Registry>,
+    leaving: CancellationToken,
+    /// What leaving waits for; taken by the one who leaves.
+    tasks: Mutex<Option<Tasks>>,
+    stop: CancellationToken,
+    /// Ends every task also when nobody ever leaves.
+    _stop_on_drop: DropGuard,
+}
+
+struct Tasks {
+    registered: JoinHandle<()>,
+    connected: JoinHandle<()>,
 }
 
 impl Fleet {
     /// A fleet of one.
     pub fn alone(pod: String) -> Self {
-        Self { pod }
+        Self { pod: pod.into(), member: None }
+    }
+
+    /// Joins the fleet on a Redis. Connects in the background, for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetError`] when the options can't work.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub fn connect(options: FleetOptions, metrics: Arc<Metrics>) -> Result<Self, FleetError> {
+        let FleetOptions { redis_url, pod, advertise } = options;
+        if pod.is_empty() || pod.len() > POD_BYTES_MAX {
+            return Err(FleetError::Pod);
+        }
+        let redis = Redis::new(&redis_url).map_err(|error| FleetError::Redis(error.details().to_owned()))?;
+        let stop = CancellationToken::new();
+        let leaving = stop.child_token();
+        let sequences = Arc::<Sequences>::default();
+        let subscriptions = Subscriptions::new(redis.clone(), sequences.clone());
+        let registry = Registry::new(redis.clone(), &pod, advertise);
+        let pod: Arc<str> = pod.into();
+        let (outbound, publisher) = Outbound::new(pod.clone(), redis.clone(), metrics.clone());
+        // These first: they are to hear of the first connection, too.
+        tokio::spawn(subscriptions.clone().run(stop.clone()));
+        let registered = tokio::spawn(registry.clone().run(leaving.clone()));
+        tokio::spawn(publisher.run());
+        let connected = tokio::spawn(redis.clone().run(metrics.clone(), stop.clone()));
+        let member = Member {
+            redis,
+            metrics,
+            sequences,
+            subscriptions,
+            outbound,
+            registry,
+            leaving,
+            tasks: Mutex::new(Some(Tasks { registered, connected })),
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
+        };
+        Ok(Self { pod, member: Some(Arc::new(member)) })
+    }
+
+    /// Delivers what comes from other pods to the tenants of `config`. To be called once, before the first client.
+    pub fn start_receiving(&self, config: ConfigStore) {
+        self.receive(move |tenant, publication| {
+            let tenant = config.view().tenant(tenant).cloned();
+            tenant.is_none_or(|tenant| tenant.deliver(publication).is_ok())
+        });
+    }
+
+    /// Delivers what comes from other pods to `deliver`, which is given a tenant's id, never waits, and is false when it could not take
+    /// the message: then that counts as lost.
+    pub fn receive(&self, deliver: impl FnMut(&str, &Publication) -> bool + Send + 'static) {
+        let Some(member) = &self.member else { return };
+        let inbound = Inbound::new(self.pod.clone(), member.sequences.clone(), member.metrics.clone(), deliver);
+        tokio::spawn(inbound.run(member.redis.messages(), member.stop.clone()));
     }
 
     /// This pod's id, as it stands in the session ids that long-polling clients hold.
@@ -24,21 +153,56 @@ impl Fleet {
     }
 
     /// Hears the tenant's messages from other pods, until [`unhost`](Self::unhost) was called as often.
-    pub async fn host(&self, _tenant: &TenantId) {}
+    pub async fn host(&self, tenant: &TenantId) {
+        if let Some(member) = &self.member {
+            member.subscriptions.host(tenant).await;
+        }
+    }
 
     /// One connection of the tenant less.
-    pub fn unhost(&self, _tenant: &TenantId) {}
+    pub fn unhost(&self, tenant: &TenantId) {
+        if let Some(member) = &self.member {
+            member.subscriptions.unhost(tenant);
+        }
+    }
 
     /// Hands a publication to the other pods. Never waits.
-    pub fn publish(&self, _tenant: &TenantId, _publication: &Publication) {}
+    pub fn publish(&self, tenant: &TenantId, publication: &Publication) {
+        if let Some(member) = &self.member {
+            member.outbound.publish(tenant, publication);
+        }
+    }
 
     /// Where the pod of that id serves clients.
-    pub async fn locate(&self, _pod: &str) -> Option<SocketAddr> {
-        None
+    pub async fn locate(&self, pod: &str) -> Option<SocketAddr> {
+        self.member.as_ref()?.registry.locate(pod).await
+    }
+
+    /// The key of the MAC of session ids that this fleet keeps in Redis; `None` without Redis, or when it does not answer in time.
+    pub async fn session_key(&self) -> Option<SecretBytes> {
+        session_key::agree(&self.member.as_ref()?.redis).await
     }
 
     /// Commands sent to Redis so far.
     pub fn redis_commands(&self) -> u64 {
-        0
+        self.member.as_ref().map_or(0, |member| member.redis.sent())
+    }
+
+    /// Sends what is queued, takes this pod out of the registry, and hangs up. What is published from then on is lost, and counted.
+    pub async fn leave(&self) {
+        let Some(member) = &self.member else { return };
+        let tasks = member.tasks.lock().expect("no panic under this lock").take();
+        let Some(Tasks { registered, connected }) = tasks else { return };
+        timeout(LEAVE_MAX, member.outbound.flush()).await.ok();
+        member.leaving.cancel();
+        timeout(LEAVE_MAX, registered).await.ok();
+        member.stop.cancel();
+        timeout(LEAVE_MAX, connected).await.ok();
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fleet").field("pod", &self.pod).field("alone", &self.member.is_none()).finish()
     }
 }

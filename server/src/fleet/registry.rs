@@ -1,0 +1,114 @@
+//! Which pods live, and where they are reached.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    keys,
+    redis::{Redis, RedisError},
+};
+
+/// How long an entry outlives its pod.
+const LEASE: Duration = Duration::from_secs(10);
+/// How often a pod renews its entry.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
+/// How long an address is taken as it was read. An older one is good enough only while Redis does not answer.
+const FRESH: Duration = Duration::from_secs(2);
+/// How many addresses are remembered.
+const REMEMBERED_MAX: usize = 1024;
+
+/// A pod's entry.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    address: SocketAddr,
+    boot_id: String,
+}
+
+/// The pods of the fleet.
+#[derive(Debug)]
+pub struct Registry {
+    redis: Arc<Redis>,
+    key: String,
+    entry: Vec<u8>,
+    remembered: Mutex<HashMap<String, (SocketAddr, Instant)>>,
+}
+
+impl Registry {
+    /// The registry as `pod` sees it, which others reach at `address`.
+    pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr) -> Arc<Self> {
+        let entry = serde_json::to_vec(&Entry { address, boot_id: pod.to_owned() }).expect("an address and a text are JSON");
+        Arc::new(Self { redis, key: keys::pod(pod), entry, remembered: Mutex::default() })
+    }
+
+    /// Keeps this pod's entry alive until `leaving`, then removes it.
+    pub async fn run(self: Arc<Self>, leaving: CancellationToken) {
+        let mut up = self.redis.watch_up();
+        let mut heartbeats = interval(HEARTBEAT_INTERVAL);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = leaving.cancelled() => break,
+                _ = heartbeats.tick() => {}
+                // At once when Redis is back: the entry may have gone with it.
+                _ = up.changed() => {}
+            }
+            if self.redis.up()
+                && let Err(error) = self.redis.lease(&self.key, self.entry.clone().into(), LEASE).await
+            {
+                tracing::warn!(error = error.details(), "this pod's registry entry was not renewed");
+            }
+        }
+        if let Err(error) = self.redis.delete(&self.key).await {
+            tracing::info!(error = error.details(), "this pod's registry entry is left to expire");
+        }
+    }
+
+    /// Where a pod is reached; `None` when it is gone.
+    pub async fn locate(&self, pod: &str) -> Option<SocketAddr> {
+        let remembered = self.lock().get(pod).copied();
+        if let Some((address, _)) = remembered.filter(|(_, at)| at.elapsed() < FRESH) {
+            return Some(address);
+        }
+        match self.read(pod).await {
+            Ok(Some(address)) => {
+                self.remember(pod, address);
+                Some(address)
+            }
+            Ok(None) => {
+                self.lock().remove(pod);
+                None
+            }
+            Err(_) => remembered.map(|(address, _)| address),
+        }
+    }
+
+    async fn read(&self, pod: &str) -> Result<Option<SocketAddr>, RedisError> {
+        let value = self.redis.get(&keys::pod(pod)).await?;
+        Ok(value.and_then(|value| serde_json::from_slice::<Entry>(&value).ok()).map(|entry| entry.address))
+    }
+
+    fn remember(&self, pod: &str, address: SocketAddr) {
+        let mut remembered = self.lock();
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.retain(|_, (_, at)| at.elapsed() < FRESH);
+        }
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(pod.to_owned(), (address, Instant::now()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (SocketAddr, Instant)>> {
+        self.remembered.lock().expect("no panic under this lock")
+    }
+}
