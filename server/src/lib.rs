@@ -1,7 +1,8 @@
 //! The Carillon server: Socket.IO for many tenants, programmed by push.
 //!
 //! A request comes in through [`listener`] and [`front`], becomes a connection of the [`engine`], a [`session`] by the [`handshake`],
-//! and a member of rooms in [`fan_out`]; [`fleet`] is every other server. What all of them obey stands in the [`config_store`].
+//! and a member of rooms in [`fan_out`]; [`fleet`] is every other server. What all of them obey stands in the
+//! [`config_store`]. Backends publish through the [`http_api`].
 
 pub mod commands;
 pub mod config_store;

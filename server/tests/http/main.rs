@@ -1,0 +1,9 @@
+//! The server's HTTP: the API on the public port, the admin port, health, and the process around them. Real servers on loopback.
+
+mod delivery;
+mod golden;
+mod openapi;
+mod polling;
+mod publish;
+mod server;
+mod tenants;
