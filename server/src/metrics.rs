@@ -12,6 +12,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::process_metrics::ProcessMetrics;
+
 /// The label of tenants beyond [`Metrics::TENANTS_MAX`].
 const OTHER: &str = "_other";
 
@@ -66,6 +68,8 @@ pub struct Metrics {
     pub api_requests: Counter,
     /// Tenants this server runs.
     pub config_tenants: Gauge,
+    /// Times the admin port's certificates changed into something that can't be used.
+    pub certificate_reload_failures: Counter,
 }
 
 impl Metrics {
@@ -75,6 +79,7 @@ impl Metrics {
     /// Registers every metric.
     pub fn new() -> Self {
         let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMetrics));
         let mut make = Maker(&mut registry);
         Self {
             connections: make.family("carillon_connections", "Connections of a tenant on this pod"),
@@ -93,6 +98,10 @@ impl Metrics {
             config_age_seconds: make.metric("carillon_config_age_seconds", "Seconds since the operator was last heard"),
             api_requests: make.metric("carillon_api_requests", "Requests to the HTTP API that were answered"),
             config_tenants: make.metric("carillon_config_tenants", "Tenants this pod runs"),
+            certificate_reload_failures: make.metric(
+                "carillon_certificate_reload_failures",
+                "Times the admin port's certificates changed into something that can't be used",
+            ),
             labelled_tenants: Mutex::default(),
             registry,
         }

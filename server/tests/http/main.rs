@@ -2,6 +2,7 @@
 
 mod delivery;
 mod golden;
+mod health;
 mod openapi;
 mod polling;
 mod publish;
