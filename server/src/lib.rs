@@ -2,9 +2,10 @@
 //!
 //! A request comes in through [`listener`] and [`front`], becomes a connection of the [`engine`], a [`session`] by the [`handshake`],
 //! and a member of rooms in [`fan_out`]; [`fleet`] is every other server. What all of them obey stands in the
-//! [`config_store`]. Backends publish through the [`http_api`].
+//! [`config_store`], which the operator fills through the [`config_api`]. Backends publish through the [`http_api`].
 
 pub mod commands;
+pub mod config_api;
 pub mod config_store;
 pub mod core;
 pub mod cors;
@@ -27,6 +28,7 @@ pub mod session;
 pub mod session_ids;
 pub mod shutdown;
 pub mod side_port;
+pub mod tls;
 pub mod transport;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

@@ -1,10 +1,13 @@
 //! The server's HTTP: the API on the public port, the admin port, health, and the process around them. Real servers on loopback.
 
+mod admin;
+mod certificates;
 mod delivery;
 mod golden;
 mod health;
 mod openapi;
 mod polling;
 mod publish;
+mod reload;
 mod server;
 mod tenants;
