@@ -2,8 +2,10 @@
 //!
 //! A request comes in through [`listener`] and [`front`], becomes a connection of the [`engine`], a [`session`] by the [`handshake`],
 //! and a member of rooms in [`fan_out`]; [`fleet`] is every other server. What all of them obey stands in the
-//! [`config_store`], which the operator fills through the [`config_api`]. Backends publish through the [`http_api`].
+//! [`config_store`], which the operator fills through the [`config_api`]. Backends publish through the [`http_api`]; [`run`] is the whole
+//! process.
 
+pub mod args;
 pub mod commands;
 pub mod config_api;
 pub mod config_store;
@@ -18,12 +20,14 @@ pub mod health;
 pub mod http_api;
 pub mod jwt;
 pub mod listener;
+pub mod logging;
 pub mod metrics;
 pub mod origin_index;
 pub mod problem;
 pub mod process_metrics;
 pub mod proxy;
 pub mod quota;
+pub mod run;
 pub mod session;
 pub mod session_ids;
 pub mod shutdown;
@@ -38,6 +42,7 @@ use carillon_tenant::OriginPolicy;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::run::run;
 use crate::{config_store::ConfigStore, core::Core, engine::Heartbeat, fleet::Fleet, front::Front, metrics::Metrics};
 
 /// How a server is set up.

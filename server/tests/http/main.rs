@@ -7,6 +7,7 @@ mod golden;
 mod health;
 mod openapi;
 mod polling;
+mod process;
 mod publish;
 mod reload;
 mod server;
