@@ -49,7 +49,7 @@ pub struct Front {
 impl Front {
     /// Puts the handler together.
     pub fn new(core: Arc<Core>, engine: EngineService, api: Router) -> Arc<Self> {
-        Arc::new(Self { core, engine, api, proxy: Proxy::new(), polling: Mutex::default() })
+        Arc::new(Self { core, engine, api, proxy: Proxy::default(), polling: Mutex::default() })
     }
 
     /// Answers one request that came over the stream behind `switch`.

@@ -1,9 +1,13 @@
 //! The Carillon server: Socket.IO for many tenants, programmed by push.
 //!
 //! A request comes in through [`listener`] and [`front`], becomes a connection of the [`engine`], a [`session`] by the [`handshake`],
-//! and a member of rooms in [`fan_out`]; [`fleet`] is every other server. What all of them obey stands in the [`config_store`].
+//! and a member of rooms in [`fan_out`]; [`fleet`] is every other server. What all of them obey stands in the
+//! [`config_store`], which the operator fills through the [`config_api`]. Backends publish through the [`http_api`]; [`run`] is the whole
+//! process.
 
+pub mod args;
 pub mod commands;
+pub mod config_api;
 pub mod config_store;
 pub mod core;
 pub mod cors;
@@ -12,17 +16,23 @@ pub mod fan_out;
 pub mod fleet;
 pub mod front;
 pub mod handshake;
+pub mod health;
 pub mod http_api;
 pub mod jwt;
 pub mod listener;
+pub mod logging;
 pub mod metrics;
 pub mod origin_index;
 pub mod problem;
+pub mod process_metrics;
 pub mod proxy;
 pub mod quota;
+pub mod run;
 pub mod session;
 pub mod session_ids;
 pub mod shutdown;
+pub mod side_port;
+pub mod tls;
 pub mod transport;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -32,15 +42,22 @@ use carillon_tenant::OriginPolicy;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config_store::ConfigStore, core::Core, engine::Heartbeat, fleet::Fleet, front::Front, metrics::Metrics};
+pub use crate::run::run;
+use crate::{
+    config_store::ConfigStore,
+    core::Core,
+    engine::Heartbeat,
+    fleet::{Fleet, FleetOptions},
+    front::Front,
+    metrics::Metrics,
+};
 
 /// How a server is set up.
-#[derive(Clone, Debug)]
+// No `Debug`: the URL of Redis may hold a password.
+#[derive(Clone)]
 pub struct Options {
     /// Where clients and the HTTP API come in.
     pub listen: SocketAddr,
-    /// Where health and metrics are asked, over plain HTTP.
-    pub health_listen: Option<SocketAddr>,
     /// Redis, which makes one fleet of many servers. Without it this server is alone.
     pub redis_url: Option<String>,
     /// Where the other servers of the fleet reach `listen`. Needed when `listen` is not that address itself.
@@ -67,17 +84,24 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the port can't be had.
+    /// When the port can't be had, or the URL of Redis can't be used.
     pub async fn start(options: Options, pages: Router) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::new());
         let boot_id = format!("{:016x}", rand::random::<u64>());
-        let fleet = Fleet::alone(boot_id.clone());
-        let config = ConfigStore::new(boot_id, options.frontend.clone(), metrics.clone(), fleet.clone());
+        let fleet = match options.redis_url {
+            Some(redis_url) => {
+                let options = FleetOptions { redis_url, pod: boot_id.clone(), advertise: options.advertise.unwrap_or(address) };
+                Fleet::connect(options, metrics.clone()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
+            }
+            None => Fleet::alone(boot_id.clone()),
+        };
+        let config = ConfigStore::new(boot_id, options.frontend, metrics.clone(), fleet.clone());
+        fleet.start_receiving(config.clone());
         let core = Core::new(config, fleet, metrics);
         let (engine, io) = engine::start(&core, options.heartbeat);
         let front = Front::new(core.clone(), engine, http_api::router(core.clone()).merge(pages));
-        let listener = TcpListener::bind(options.listen).await?;
-        let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         tokio::spawn(listener::serve(listener, front.clone(), options.heartbeat.timeout, stop.clone()));
         let stopped = stop.clone();
@@ -102,6 +126,7 @@ impl Server {
     /// Lets clients go over the drain window, then stops.
     pub async fn shut_down(self) {
         shutdown::drain(&self.core, self.drain_window).await;
+        self.core.fleet.leave().await;
         self.stop.cancel();
     }
 }

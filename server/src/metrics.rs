@@ -12,6 +12,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::process_metrics::ProcessMetrics;
+
 /// The label of tenants beyond [`Metrics::TENANTS_MAX`].
 const OTHER: &str = "_other";
 
@@ -58,14 +60,16 @@ pub struct Metrics {
     pub adapter_published: Counter,
     /// Messages received from other pods.
     pub adapter_received: Counter,
-    /// 1 while Redis answers, 0 while it does not; absent meaning: no Redis configured stays 0.
+    /// 1 while Redis answers; 0 while it does not, and without Redis.
     pub redis_up: Gauge,
-    /// Unix time of the last push that was taken, in seconds; what `config_age_seconds` is computed from.
+    /// Seconds since the operator was last heard.
     pub config_age_seconds: Gauge<f64, AtomicU64>,
     /// Requests to the HTTP API that were answered.
     pub api_requests: Counter,
     /// Tenants this server runs.
     pub config_tenants: Gauge,
+    /// Times the admin port's certificates changed into something that can't be used.
+    pub certificate_reload_failures: Counter,
 }
 
 impl Metrics {
@@ -75,6 +79,7 @@ impl Metrics {
     /// Registers every metric.
     pub fn new() -> Self {
         let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMetrics));
         let mut make = Maker(&mut registry);
         Self {
             connections: make.family("carillon_connections", "Connections of a tenant on this pod"),
@@ -93,6 +98,10 @@ impl Metrics {
             config_age_seconds: make.metric("carillon_config_age_seconds", "Seconds since the operator was last heard"),
             api_requests: make.metric("carillon_api_requests", "Requests to the HTTP API that were answered"),
             config_tenants: make.metric("carillon_config_tenants", "Tenants this pod runs"),
+            certificate_reload_failures: make.metric(
+                "carillon_certificate_reload_failures",
+                "Times the admin port's certificates changed into something that can't be used",
+            ),
             labelled_tenants: Mutex::default(),
             registry,
         }
@@ -115,6 +124,7 @@ impl Metrics {
             rooms: self.rooms.get_or_create_owned(&labels),
             messages_received: self.messages_received.get_or_create_owned(&labels),
             messages_delivered: self.messages_delivered.get_or_create_owned(&labels),
+            has_label: label != OTHER,
             label,
         }
     }
@@ -179,6 +189,8 @@ impl Default for Metrics {
 #[derive(Clone, Debug)]
 pub struct TenantMetrics {
     label: String,
+    /// False when it shares its label with other tenants: then a gauge can only count up and down.
+    pub has_label: bool,
     /// Connections on this pod.
     pub connections: Gauge,
     /// The limit on them; -1 is unlimited.

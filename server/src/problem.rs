@@ -1,5 +1,7 @@
 //! Errors over HTTP: problem details (RFC 9457) with the codes of the contract.
 
+use std::borrow::Cow;
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -14,45 +16,49 @@ pub struct Problem {
     status: StatusCode,
     body: Details,
     retry_after_seconds: Option<u64>,
+    close: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Details {
+#[serde(untagged)]
+enum Details {
     /// Engine.IO's own error number, which its clients look for.
-    #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
-    engine_code: Option<u32>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
-    engine_message: Option<&'static str>,
-    #[serde(flatten)]
-    details: Option<Members>,
+    Engine {
+        code: u32,
+        message: &'static str,
+    },
+    Problem(Box<Members>),
 }
 
 #[derive(Debug, Serialize)]
 struct Members {
     r#type: &'static str,
-    title: String,
+    title: &'static str,
     status: u16,
-    code: String,
-    detail: String,
+    code: Cow<'static, str>,
+    detail: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<usize>,
 }
 
 impl Problem {
     /// A problem with a code of its own and a text for people.
-    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let details = Members {
             r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            code: code.to_owned(),
+            code: code.into(),
             detail: detail.into(),
             limit: None,
             current: None,
+            published: None,
         };
-        Self { status, body: Details { engine_code: None, engine_message: None, details: Some(details) }, retry_after_seconds: None }
+        Self { status, body: Details::Problem(Box::new(details)), retry_after_seconds: None, close: false }
     }
 
     /// A refusal by its code.
@@ -62,17 +68,14 @@ impl Problem {
 
     /// A refusal by a limit.
     pub fn from_refusal(status: StatusCode, refusal: &Refusal) -> Self {
-        let mut problem = Self::from_code(status, refusal.code);
-        if let Some(details) = &mut problem.body.details {
-            details.limit = refusal.limit;
-            details.current = refusal.current;
-        }
-        problem
+        Self::from_code(status, refusal.code).with_numbers(refusal.limit, refusal.current)
     }
 
     /// 503: another pod, or this one a little later, can serve it.
     pub fn unavailable(code: Code) -> Self {
-        Self { retry_after_seconds: Some(1), ..Self::from_code(StatusCode::SERVICE_UNAVAILABLE, code) }
+        let problem = Self::from_code(StatusCode::SERVICE_UNAVAILABLE, code).retry_after_seconds(1);
+        // A connection to a server that goes is of no use any more.
+        Self { close: code == Code::Draining, ..problem }
     }
 
     /// 502: the engine answered something that can't be.
@@ -82,18 +85,62 @@ impl Problem {
 
     /// 400 as Engine.IO clients know it: they open a new session.
     pub fn unknown_session() -> Self {
-        let body = Details { engine_code: Some(1), engine_message: Some("Session ID unknown"), details: None };
-        Self { status: StatusCode::BAD_REQUEST, body, retry_after_seconds: None }
+        let body = Details::Engine { code: 1, message: "Session ID unknown" };
+        Self { status: StatusCode::BAD_REQUEST, body, retry_after_seconds: None, close: false }
+    }
+
+    /// The same problem with another text for people.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        if let Details::Problem(details) = &mut self.body {
+            details.detail = detail.into();
+        }
+        self
+    }
+
+    /// The same problem with a limit and what was found.
+    #[must_use]
+    pub fn with_numbers(mut self, limit: Option<u64>, current: Option<u64>) -> Self {
+        if let Details::Problem(details) = &mut self.body {
+            (details.limit, details.current) = (limit, current);
+        }
+        self
+    }
+
+    /// The same problem, met after so many events had been published.
+    #[must_use]
+    pub fn after_publishing(mut self, events: usize) -> Self {
+        if let Details::Problem(details) = &mut self.body {
+            details.published = Some(events);
+        }
+        self
+    }
+
+    /// The same problem with the time after which trying again can help.
+    #[must_use]
+    pub fn retry_after_seconds(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
     }
 
     /// The response.
     pub fn into_body(self) -> Response<Body> {
-        let kind = if self.body.details.is_some() { "application/problem+json" } else { "application/json" };
+        let kind = match self.body {
+            Details::Problem(_) => "application/problem+json",
+            Details::Engine { .. } => "application/json",
+        };
         let mut response = Response::new(Body::from(serde_json::to_vec(&self.body).expect("a problem serialises to JSON")));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

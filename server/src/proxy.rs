@@ -23,16 +23,17 @@ pub struct Proxy {
     client: Client<HttpConnector, Incoming>,
 }
 
-impl Proxy {
-    /// A client with no connections yet.
-    pub fn new() -> Self {
+impl Default for Proxy {
+    fn default() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector);
         Self { client }
     }
+}
 
+impl Proxy {
     /// Sends `request` to `owner` and its answer back; an upgraded connection is copied in both directions until it ends.
     ///
     /// # Errors

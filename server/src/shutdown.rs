@@ -10,6 +10,9 @@ use crate::{core::Core, session::Session};
 /// Transports are closed in so many batches at the most.
 const BATCHES_MAX: usize = 100;
 
+/// Load balancers go on sending clients for a moment; so long at least they are sent elsewhere, and not refused.
+const LAME_DUCK: Duration = Duration::from_secs(5);
+
 /// Lets nobody in any more, tells every client, and closes all transports spread over `window`. Returns when the last is closed.
 pub async fn drain(core: &Arc<Core>, window: Duration) {
     core.start_draining();
@@ -35,5 +38,6 @@ pub async fn drain(core: &Arc<Core>, window: Duration) {
             session.outlet.cut();
         }
     }
+    sleep_until(started + window.min(LAME_DUCK)).await;
     tracing::info!("drained");
 }

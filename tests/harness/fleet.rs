@@ -68,14 +68,24 @@ impl Fleet {
         Self::boot(Setup::default()).await
     }
 
+    /// Servers as `setup` says, with `tenants`, whose Redis is not running yet.
+    pub async fn with_redis_away(setup: Setup, tenants: &[Tenant]) -> Self {
+        let fleet = Self::boot_with(setup, Some(Redis::not_started())).await;
+        fleet.push(tenants);
+        fleet
+    }
+
     async fn boot(setup: Setup) -> Self {
-        panics::record();
         let redis = if setup.redis { Some(Redis::start().await) } else { None };
+        Self::boot_with(setup, redis).await
+    }
+
+    async fn boot_with(setup: Setup, redis: Option<Redis>) -> Self {
+        panics::record();
         let mut servers = Vec::new();
         for _ in 0..setup.servers {
             let options = Options {
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
-                health_listen: None,
                 redis_url: redis.as_ref().map(Redis::url),
                 advertise: None,
                 frontend: setup.frontend.clone(),
@@ -157,6 +167,11 @@ impl Fleet {
         self.publish_to(0, tenant, Target::Tenant, event, data);
     }
 
+    /// Publishes to every socket of a tenant, through one server.
+    pub fn publish_on(&self, server: usize, tenant: &str, event: &str, data: &Value) {
+        self.publish_to(server, tenant, Target::Tenant, event, data);
+    }
+
     /// Publishes to the members of a room, through the first server.
     ///
     /// # Panics
@@ -189,6 +204,13 @@ impl Fleet {
         let expected = Usage { connections, users, rooms };
         let live = self.tenant(tenant);
         eventually(&format!("{tenant} uses {expected:?}"), || crate::eventually::is(live.usage(), &expected)).await;
+    }
+
+    /// Waits until every server has found its Redis.
+    pub async fn is_one(&self) {
+        for server in 0..self.servers.len() {
+            eventually("the server has found its Redis", || crate::eventually::is(self.metric(server, "carillon_redis_up"), &1.0)).await;
+        }
     }
 
     /// Shuts one server down, as SIGTERM does.

@@ -29,6 +29,9 @@ pub struct Room {
     state: Mutex<State>,
 }
 
+/// A message, who does not get it, and who does.
+type Delivery = (Arc<Message>, Option<ConnectionId>, Arc<[Arc<Session>]>);
+
 #[derive(Debug, Default)]
 struct State {
     members: HashMap<ConnectionId, Arc<Session>>,
@@ -130,7 +133,7 @@ impl Room {
     }
 
     /// The next message and who gets it; `None` ends the drain.
-    fn next(&self) -> Option<(Arc<Message>, Option<ConnectionId>, Arc<[Arc<Session>]>)> {
+    fn next(&self) -> Option<Delivery> {
         let mut state = self.lock();
         let Some((message, except)) = state.queue.pop_front() else {
             state.draining = false;

@@ -233,7 +233,9 @@ impl Tenant {
     }
 
     fn report_limits(&self) {
-        self.metrics.connections_limit.set(self.config().quotas.connections_max.max().map_or(-1, i64::from));
+        if self.metrics.has_label {
+            self.metrics.connections_limit.set(self.config().quotas.connections_max.max().map_or(-1, i64::from));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

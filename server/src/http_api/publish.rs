@@ -1,0 +1,121 @@
+//! Publishing over HTTP.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Path, Request, State, rejection::PathRejection},
+    response::{IntoResponse, Response},
+};
+use carillon_tenant::{Code, Permission, Refusal, Scope, TenantConfig};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    authentication::authenticate,
+    events::{Audience, Event, Events},
+    request_body,
+};
+use crate::{
+    core::Core,
+    fan_out::{Message, Publication, Target, Tenant},
+    problem::Problem,
+};
+
+/// What was published, event by event.
+#[derive(Serialize)]
+struct Published {
+    published: usize,
+    /// Ordered by time, as UUIDs of version 7 are.
+    ids: Vec<Uuid>,
+}
+
+/// `POST /v1/tenants/{tenant}/events`. Nothing is published unless every event of the request may be.
+pub async fn publish(State(core): State<Arc<Core>>, tenant: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    let (head, mut body) = request.into_parts();
+    // An id that is not even text is none of a tenant.
+    let tenant = tenant.map(|Path(tenant)| tenant).unwrap_or_default();
+    let answer = handle(&core, &tenant, &head.headers, &mut body).await;
+    core.metrics.api_requests.inc();
+    match answer {
+        Ok(published) => accepted(&published),
+        Err(problem) => {
+            request_body::discard(&head.headers, &mut body).await;
+            problem.into_response()
+        }
+    }
+}
+
+async fn handle(core: &Core, tenant: &str, headers: &HeaderMap, body: &mut Body) -> Result<Published, Problem> {
+    // Before the body is read: it is buffered for nobody who may not publish.
+    let tenant = authenticate(core, headers, tenant, Permission::Publish)?;
+    let body = request_body::read_json(headers, body).await?;
+    let config = tenant.config().clone();
+    if config.suspended {
+        core.metrics.refusal(&tenant.metrics, Code::TenantSuspended);
+        return Err(Problem::from_code(StatusCode::FORBIDDEN, Code::TenantSuspended));
+    }
+    let events = Events::parse(&body).map_err(malformed)?;
+    let publications = check(core, &tenant, &config, &events)?;
+    publish_all(&tenant, &publications)
+}
+
+/// Turns events into publications, all or none.
+fn check(core: &Core, tenant: &Tenant, config: &TenantConfig, events: &Events<'_>) -> Result<Vec<Publication>, Problem> {
+    let checked = events.as_slice().iter().enumerate().map(|(index, event)| {
+        let (max, bytes) = (u64::from(config.quotas.publish_bytes_max), event.data.get().len() as u64);
+        if bytes > max {
+            core.metrics.refusal(&tenant.metrics, Code::PublishBytesMax);
+            let refusal = Refusal::limit(Code::PublishBytesMax, Scope::Message, max, bytes);
+            let detail = format!("{}: {}", events.field(index, "data"), refusal.message);
+            return Err(Problem::from_refusal(StatusCode::PAYLOAD_TOO_LARGE, &refusal).with_detail(detail));
+        }
+        let target = target(tenant, event).map_err(|problem| malformed(format!("{}: {problem}", events.field(index, "room"))))?;
+        Ok(Publication { target, except: None, message: Message::new(&event.name, event.data.to_owned()) })
+    });
+    checked.collect()
+}
+
+fn target(tenant: &Tenant, event: &Event<'_>) -> Result<Target, String> {
+    match &event.audience {
+        Audience::Everyone => Ok(Target::Tenant),
+        Audience::TenantRoom(id) if id == tenant.id.as_str() => Ok(Target::Tenant),
+        Audience::TenantRoom(id) => Err(format!("\"tenant:{}\" is not the room of this tenant", id.escape_debug())),
+        Audience::Room(name) => Ok(Target::Room(name.clone())),
+        Audience::Users(users) => Ok(Target::Users(users.as_slice().into())),
+    }
+}
+
+fn publish_all(tenant: &Arc<Tenant>, publications: &[Publication]) -> Result<Published, Problem> {
+    let mut ids = Vec::with_capacity(publications.len());
+    for publication in publications {
+        if tenant.publish(publication).is_err() {
+            tracing::warn!(tenant = %tenant.id, "publish refused: a room's queue is full");
+            return Err(overloaded(ids.len(), publications.len()));
+        }
+        ids.push(Uuid::now_v7());
+    }
+    Ok(Published { published: ids.len(), ids })
+}
+
+fn malformed(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
+}
+
+fn overloaded(published: usize, of: usize) -> Problem {
+    let detail = match published {
+        0 => "messages come faster than they can be delivered: nothing was published, send the request again".to_owned(),
+        _ => format!(
+            "messages come faster than they can be delivered: of {of} events the first {published} were published, send the rest again"
+        ),
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).after_publishing(published).retry_after_seconds(1)
+}
+
+fn accepted(published: &Published) -> Response {
+    let mut response = Response::new(Body::from(serde_json::to_vec(published).expect("ids serialise to JSON")));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,22 @@
+//! The server's process.
+
+use std::process::ExitCode;
+
+use carillon_server::args::Args;
+use clap::Parser;
+
+// musl's own allocator takes one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match carillon_server::run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("carillon-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
