@@ -137,8 +137,15 @@ struct Controller {
 
 enum Done {
     Resolved(Box<(Job, kube::Result<Resolution>)>),
-    StatusWritten(Box<TenantObject>, Box<RealtimeTenantStatus>, kube::Result<Option<String>>),
+    StatusWritten(Box<StatusWrite>, kube::Result<Option<String>>),
     FinalizerWritten(ObjectKey, kube::Result<()>),
+}
+
+struct StatusWrite {
+    object: TenantObject,
+    /// What it replaces: by the time the answer is here, the watch may have brought the new one.
+    before: Option<RealtimeTenantStatus>,
+    status: RealtimeTenantStatus,
 }
 
 /// When changes are published: after a quiet moment, but not too late.
@@ -290,17 +297,17 @@ impl Controller {
                     }
                 }
             }
-            Done::StatusWritten(object, status, result) => {
+            Done::StatusWritten(write, result) => {
+                let StatusWrite { object, before, status } = *write;
                 self.writing.remove(&object.key);
                 match result {
                     Ok(resource_version) => {
                         self.parts.metrics.status_written(WriteResult::Ok);
-                        let before = self.index.get(&object.key).and_then(|entry| entry.status.clone());
                         for news in self.reporting.written(&object.key, before.as_ref(), &status) {
                             tracing::info!(tenant = %object.key, reason = news.reason, version = status.config_version, "{}", news.note);
                             self.parts.events.tell(&object.key, &object.uid, news);
                         }
-                        self.index.status_written(&object.key, &object.uid, *status, resource_version.as_deref());
+                        self.index.status_written(&object.key, &object.uid, status, resource_version.as_deref());
                     }
                     Err(error) if is_gone(&error) => {}
                     Err(error) => {
@@ -354,8 +361,9 @@ impl Controller {
         if changes.desired {
             self.gather.change(now);
         }
-        // A Secret that changes while it is read must be heard of.
-        if !self.parts.readiness.is_missing(SECRETS) {
+        // A Secret that changes while it is read must be heard of; and what was tried before all tenants were listed would be
+        // waited for in vain.
+        if self.untried.is_some() && !self.parts.readiness.is_missing(SECRETS) {
             self.start_resolving(now);
         }
         if self.parts.readiness.is_missing(COMPILATION) && self.untried.as_ref().is_some_and(HashSet::is_empty) {
@@ -450,11 +458,12 @@ impl Controller {
             let Some(entry) = self.index.get(&key) else { continue };
             let times = (now, Timestamp::now());
             let Some(status) = self.reporting.decide(&key, &facts, entry.status.as_ref(), &self.parts.metrics, times) else { continue };
-            let (client, object) = (self.client.clone(), entry.object.clone());
+            let write = StatusWrite { object: entry.object.clone(), before: entry.status.clone(), status };
+            let client = self.client.clone();
             self.writing.insert(key);
             self.jobs.spawn(async move {
-                let result = write_status(client, &object, &status).await;
-                Done::StatusWritten(Box::new(object), Box::new(status), result)
+                let result = write_status(client, &write.object, &write.status).await;
+                Done::StatusWritten(Box::new(write), result)
             });
         }
     }
@@ -476,6 +485,7 @@ impl Controller {
             readable: entry.object.spec.is_ok(),
             suspended: entry.good.as_ref().is_some_and(|good| good.suspended),
             version: version.map(|(_, version)| version.to_owned()),
+            kept: entry.good.is_none(),
             pods: version.map(standing).unwrap_or_default(),
             conflict,
         })

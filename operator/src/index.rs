@@ -231,6 +231,7 @@ impl Index {
         }
         if let Ok(id) = tenant_id {
             self.claims.claim(id, *created, key);
+            self.changes.touched.extend(self.claims.claimants(id).cloned());
         }
         for reference in spec.iter().flat_map(|spec| references(spec)) {
             self.secret_users.entry((key.namespace.clone(), reference.name.clone())).or_default().insert(key.clone());
@@ -241,6 +242,8 @@ impl Index {
         let TenantObject { key, tenant_id, created, spec, .. } = &entry.object;
         if let Ok(id) = tenant_id {
             self.claims.release(id, *created, key);
+            // Another may hold the id now, even if pods should run the very same.
+            self.changes.touched.extend(self.claims.claimants(id).cloned());
         }
         for reference in spec.iter().flat_map(|spec| references(spec)) {
             let secret = (key.namespace.clone(), reference.name.clone());
@@ -396,7 +399,13 @@ mod tests {
         assert!(runs(&index)[0].1.starts_with("7-"));
         let changes = index.take_changes();
         assert!(changes.desired && changes.touched.contains(&key("young")));
-        index.remove(&key("young"));
+        index.apply(object("youngest", "2026-01-03T00:00:00Z", 7, &spec("acme")));
+        resolve_all(&mut index, Some(GOOD));
+        index.apply(deleted(object("young", LATE, 7, &spec("acme"))));
+        let changes = index.take_changes();
+        assert!(!changes.desired, "the two say the same");
+        assert!(changes.touched.contains(&key("youngest")), "which holds the id now");
+        index.remove(&key("youngest"));
         assert!(runs(&index).is_empty() && keeps(&index).is_empty());
     }
 

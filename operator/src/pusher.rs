@@ -136,7 +136,7 @@ impl Task {
         let pushed = self.push(&desired, &plan).await;
         self.context.metrics.pushed(PushResult::from(&pushed), started.elapsed());
         let touched = pushed?;
-        tracing::info!(pod = self.pod.borrow().name, kind = plan_name(&plan), elapsed_ms = started.elapsed().as_millis(), "pushed");
+        tracing::info!(pod = self.pod.borrow().name, kind = plan_name(&plan), elapsed_seconds = started.elapsed().as_secs_f64(), "pushed");
         self.report(touched).await;
         Ok(Step::Again)
     }

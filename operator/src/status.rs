@@ -29,6 +29,8 @@ pub struct Facts {
     pub suspended: bool,
     /// What pods are asked to run or, when nothing compiles any more, to keep.
     pub version: Option<String>,
+    /// True when nothing is known of `version` but its name: a pod without it can't be given it.
+    pub kept: bool,
     /// Every eligible pod, by name, and how it stands to `version`.
     pub pods: Vec<(String, Standing)>,
 }
@@ -143,11 +145,7 @@ fn programmed(facts: &Facts) -> Verdict {
         (true, true) => Verdict::new("True", Reason::Programmed, "Every server pod runs configVersion."),
         (true, false) => Verdict::new("True", Reason::Programmed, "Every server pod runs configVersion, the last one that compiled."),
         (false, true) => Verdict::new("False", Reason::Pending, "Some server pods have not acknowledged configVersion yet."),
-        (false, false) => Verdict::new(
-            "False",
-            Reason::Pending,
-            "Some server pods don't run configVersion, the last one that compiled; they may need the resource to compile again.",
-        ),
+        (false, false) => Verdict::new("False", Reason::Pending, "Some server pods don't run configVersion, the last one that compiled."),
     }
 }
 
@@ -196,7 +194,7 @@ fn fleet(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Timestamp)
     };
     let (eligible, programmed) = (count(|_| true), count(|standing| *standing == Standing::Programmed));
     let before = previous.and_then(|previous| previous.fleet.as_ref());
-    let mut behind: Vec<_> = facts.pods.iter().filter_map(|(pod, standing)| Some((pod, lag(standing)?))).collect();
+    let mut behind: Vec<_> = facts.pods.iter().filter_map(|(pod, standing)| Some((pod, lag(standing, facts.kept)?))).collect();
     behind.sort();
     let lagging = behind.into_iter().take(LAGGING_MAX).map(|(pod, reason)| {
         let before = before.and_then(|before| before.lagging.iter().find(|lagging| lagging.pod == *pod && lagging.reason == reason));
@@ -211,11 +209,12 @@ fn fleet(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Timestamp)
     }
 }
 
-fn lag(standing: &Standing) -> Option<String> {
+fn lag(standing: &Standing, kept: bool) -> Option<String> {
     match standing {
         Standing::Programmed => None,
         Standing::Rejected(rejected) => Some(format!("refused {}", rejected.field)),
         Standing::Asking => Some("not asked yet".to_owned()),
+        Standing::Pending if kept => Some("waits for the resource to compile again".to_owned()),
         Standing::Pending => Some("update pending".to_owned()),
         Standing::Trouble(trouble) => Some(trouble.to_string()),
     }
@@ -237,6 +236,7 @@ mod tests {
             readable: true,
             suspended: false,
             version: Some("3-00000001".to_owned()),
+            kept: false,
             pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
         }
     }
