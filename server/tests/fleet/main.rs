@@ -317,8 +317,8 @@ async fn many_tenants_are_heard_again_after_the_connection_broke() {
     let tenants: Vec<_> = (0..TENANTS).map(|number| tenant(&format!("t{number}"))).collect();
     for tenants in tenants.chunks(100) {
         let mut hosts = tokio::task::JoinSet::new();
-        for tenant in tenants.iter().cloned() {
-            let fleet = pod.fleet.clone();
+        for tenant in tenants {
+            let (fleet, tenant) = (pod.fleet.clone(), tenant.clone());
             hosts.spawn(async move { fleet.host(&tenant).await });
         }
         hosts.join_all().await;
