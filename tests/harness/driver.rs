@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use crate::eventually::DEADLINE;
+use crate::eventually::{DEADLINE, eventually};
 
 /// A process with any number of sockets. It ends with this value.
 #[derive(Debug)]
@@ -136,6 +136,16 @@ impl Socket {
             Ok(data) => data,
             Err(_) => panic!("socket {} heard no {event} after event {} of {:?}", self.number, self.taken, self.heard()),
         }
+    }
+
+    /// Waits until `event` was heard, be it long ago. Takes nothing.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come in time.
+    pub async fn heard_of(&self, event: &str) {
+        let what = format!("socket {} hears {event}", self.number);
+        eventually(&what, || if self.count(event) > 0 { Ok(()) } else { Err(self.heard()) }).await;
     }
 
     /// Everything heard so far, by name.

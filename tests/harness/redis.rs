@@ -26,9 +26,14 @@ impl Redis {
     ///
     /// When it can't be started.
     pub async fn start() -> Self {
-        let mut redis = Self { address: free_address(), process: None };
+        let mut redis = Self::not_started();
         redis.restart().await;
         redis
+    }
+
+    /// One that will be started by [`restart`](Self::restart).
+    pub fn not_started() -> Self {
+        Self { address: free_address(), process: None }
     }
 
     /// Where it is.

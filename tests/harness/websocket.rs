@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -73,7 +73,8 @@ impl Frame {
 /// The client's side of a WebSocket.
 #[derive(Debug)]
 pub struct WebSocket {
-    stream: BufReader<TcpStream>,
+    stream: TcpStream,
+    received: Vec<u8>,
 }
 
 /// Opens the WebSocket at `path`; the status code when it is refused, 0 when the connection just ends.
@@ -86,26 +87,26 @@ pub struct WebSocket {
 ///
 /// When nothing listens, or nothing happens.
 pub async fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<WebSocket, u16> {
-    let stream = TcpStream::connect(address).await.expect("the server accepts");
+    let mut stream = TcpStream::connect(address).await.expect("the server accepts");
     stream.set_nodelay(true).ok();
-    let mut stream = BufReader::new(stream);
     let mut head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
     head.push_str("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    stream.get_mut().write_all(head.as_bytes()).await.expect("the server reads");
+    stream.write_all(head.as_bytes()).await.expect("the server reads");
     let head = within_deadline("the answer to a WebSocket's opening", read_head(&mut stream)).await;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     if status != 101 {
         return Err(status);
     }
     assert!(head.to_ascii_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
-    Ok(WebSocket { stream })
+    Ok(WebSocket { stream, received: Vec::new() })
 }
 
-async fn read_head(stream: &mut BufReader<TcpStream>) -> String {
+/// Byte by byte, so that nothing behind the head is taken.
+async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -129,7 +130,7 @@ impl WebSocket {
 
     /// Sends bytes as they are.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        self.stream.get_mut().write_all(bytes).await.ok();
+        self.stream.write_all(bytes).await.ok();
     }
 
     /// The next frame, before the deadline; `None` once the connection has ended.
@@ -142,23 +143,35 @@ impl WebSocket {
         while self.read().await.is_some_and(|frame| frame.opcode != CLOSE) {}
     }
 
-    /// The next frame, however long it takes; `None` once the connection has ended.
+    /// The next frame, however long it takes; `None` once the connection has ended. A call that is given up loses nothing.
     ///
     /// # Panics
     ///
     /// When it is none that a server may send.
     pub async fn read(&mut self) -> Option<Frame> {
-        let first = self.stream.read_u8().await.ok()?;
-        let second = self.stream.read_u8().await.ok()?;
-        let length = match second & 0x7f {
-            126 => u64::from(self.stream.read_u16().await.ok()?),
-            127 => self.stream.read_u64().await.ok()?,
-            short => u64::from(short),
-        };
-        assert_eq!(second & 0x80, 0, "servers don't mask");
-        assert!(length < 64 << 20, "a frame of {length} bytes");
-        let mut payload = vec![0; usize::try_from(length).expect("just checked")];
-        self.stream.read_exact(&mut payload).await.ok()?;
-        Some(Frame { flags: first & 0xf0, opcode: first & 0x0f, masked: false, payload })
+        loop {
+            if let Some((frame, length)) = decode(&self.received) {
+                self.received.drain(..length);
+                return Some(frame);
+            }
+            if self.stream.read_buf(&mut self.received).await.ok()? == 0 {
+                return None;
+            }
+        }
     }
+}
+
+/// The frame that `bytes` begin with, and its length, once it is whole.
+fn decode(bytes: &[u8]) -> Option<(Frame, usize)> {
+    let [first, second, rest @ ..] = bytes else { return None };
+    assert_eq!(second & 0x80, 0, "servers don't mask");
+    let (length, rest) = match second & 0x7f {
+        126 => rest.split_first_chunk().map(|(length, rest)| (u64::from(u16::from_be_bytes(*length)), rest))?,
+        127 => rest.split_first_chunk().map(|(length, rest)| (u64::from_be_bytes(*length), rest))?,
+        short => (u64::from(short), rest),
+    };
+    assert!(length < 64 << 20, "a frame of {length} bytes");
+    let payload = rest.get(..usize::try_from(length).expect("just checked"))?;
+    let frame = Frame { flags: first & 0xf0, opcode: first & 0x0f, masked: false, payload: payload.to_vec() };
+    Some((frame, bytes.len() - rest.len() + payload.len()))
 }
