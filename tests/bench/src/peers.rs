@@ -22,7 +22,7 @@ pub enum Peer {
     Bare,
     /// socket.io on Node.js
     Node,
-    /// this workspace's `carillon dev`
+    /// this workspace's `carillon dev`, which besides sends every member a small event each five seconds
     Carillon,
 }
 
@@ -93,7 +93,8 @@ impl Peers {
             .arg(folder("tenants"))
             .args(["--listen", &format!("127.0.0.1:{}", start.port)])
             .args(["--admin-listen", &free_address()?.to_string()])
-            .args(["--ping-interval-seconds", &start.ping_interval.as_secs().to_string()]);
+            .args(["--ping-interval-seconds", &start.ping_interval.as_secs().to_string()])
+            .env_remove("REDIS_URL");
         if let Some(redis) = start.redis {
             command.args(["--redis", redis]);
         }
