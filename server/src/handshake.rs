@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use carillon_tenant::{Code, ConnectionId, OriginPolicy, Refusal, TenantConfig};
+use carillon_tenant::{Code, ConnectionId, KeyFingerprint, OriginPolicy, Refusal, TenantConfig};
 use serde::Deserialize;
 use socketioxide::{
     adapter::LocalAdapter,
@@ -51,6 +51,8 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
                     socket.on_fallback::<_, Handler>(Commands(session.clone()));
                     socket.on_disconnect::<_, Handler>(Gone { session: session.clone(), transport: transport.clone() });
                     *transport.session.lock().expect("no panic under this lock") = Arc::downgrade(&session);
+                    // Before the reply: whatever is published once the client has it reaches the client.
+                    session.enter();
                     Ok(())
                 }
                 Err(code) => {
@@ -67,8 +69,12 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
         let Some(transport) = transport_of(&socket) else { return };
         let session = transport.session.lock().expect("no panic under this lock").upgrade();
         if let Some(session) = session {
-            session.enter();
+            session.open();
             tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, "connected");
+            // A push that came before the session was entered did not find it to close it.
+            if let Some(code) = barred(&self.0, &session.tenant, session.key) {
+                session.end(code);
+            }
         }
     }
 }
@@ -113,16 +119,25 @@ async fn admit(core: &Core, tenant: &Arc<Tenant>, identity: &Identity) -> Result
         return Err(Code::TenantSuspended.into());
     }
     let admission = tenant.admit(&config, &identity.user).await?;
-    // While the place was taken the tenant may have been suspended, or the key removed: then nobody closed this session, for it
-    // was not there yet.
-    let config = tenant.config().clone();
-    if config.suspended {
-        return Err(Code::TenantSuspended.into());
+    // That took its time.
+    match barred(core, tenant, identity.key) {
+        Some(code) => Err(code.into()),
+        None => Ok(admission),
     }
-    if !config.jwt.has_key(identity.key) {
-        return Err(Code::KeyUnknown.into());
+}
+
+/// Why whoever was verified with `key` may no longer be connected to `tenant`.
+fn barred(core: &Core, tenant: &Arc<Tenant>, key: KeyFingerprint) -> Option<Code> {
+    let config = tenant.config();
+    if !core.config.view().tenant(tenant.id.as_str()).is_some_and(|current| Arc::ptr_eq(current, tenant)) {
+        Some(Code::TenantUnknown)
+    } else if config.suspended {
+        Some(Code::TenantSuspended)
+    } else if !config.jwt.has_key(key) {
+        Some(Code::KeyUnknown)
+    } else {
+        None
     }
-    Ok(admission)
 }
 
 type Unauthenticated = (Code, Option<Arc<Tenant>>);
@@ -162,6 +177,13 @@ fn origin_allowed(core: &Core, config: &TenantConfig, transport: &Transport) -> 
 struct Gone {
     session: Arc<Session>,
     transport: Arc<Transport>,
+}
+
+impl Drop for Gone {
+    /// Of a client that goes during its handshake nobody is told: its socket just ends, and this with it.
+    fn drop(&mut self) {
+        self.session.close();
+    }
 }
 
 impl DisconnectHandler<LocalAdapter, Handler> for Gone {

@@ -61,12 +61,19 @@ impl Session {
         Arc::new(Self { id, tenant, user, key, outlet, state: Mutex::new(state) })
     }
 
-    /// Starts to hear the tenant: the client has been told that it is connected.
+    /// Starts to hear the tenant. What comes waits in the outlet until the client is told that it is connected.
     pub fn enter(self: &Arc<Self>) {
         // Under the lock, so that a disconnect at the same moment comes either before, and this does nothing, or after.
         let state = self.lock();
         if state.admission.is_some() {
             self.tenant.enter(self);
+        }
+    }
+
+    /// Lets out what was heard: the client has been told that it is connected.
+    pub fn open(&self) {
+        if self.outlet.open() == Err(SendError::Full) {
+            self.drop_slow_consumer();
         }
     }
 
@@ -137,7 +144,7 @@ impl Session {
     }
 
     /// Sends to this connection alone.
-    pub fn deliver(self: &Arc<Self>, message: &Message) {
+    pub fn deliver(self: &Arc<Self>, message: &Arc<Message>) {
         match self.outlet.send(message) {
             Ok(()) => _ = self.tenant.metrics.messages_delivered.inc(),
             Err(SendError::Closed) => {}

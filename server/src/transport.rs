@@ -142,8 +142,7 @@ pub struct Transport {
     pub origin: Option<Box<str>>,
     /// True when the page came from this very host.
     pub same_origin: bool,
-    /// The session that was let in last. Weak: its outlet holds this transport. A client that goes while it is let in has no
-    /// disconnect handler run for it; then its session, and the place it took, end with the engine's socket.
+    /// The session that was let in last. Weak: its outlet holds this transport, and it is to end with the engine's socket.
     pub session: Mutex<Weak<Session>>,
     socket: Mutex<KillSwitch>,
     ended: AtomicBool,

@@ -1,6 +1,9 @@
 //! The namespace, and CONNECT in orders that clients seldom use.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use carillon_tests::{client::Client, fleet::Fleet, tenants::tenant, tokens::token};
 use serde_json::{Value, json};
@@ -77,11 +80,36 @@ async fn an_event_right_after_connect_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_published_right_after_connect_is_heard() {
+async fn all_that_is_published_once_the_client_is_connected_is_heard() {
     let fleet = Fleet::start(&[tenant("acme").with("/quotas/connections/maxPerUser", "Unlimited")]).await;
-    for turn in 0..100 {
-        let mut client = Client::connect(fleet.address(), &token("acme", 1)).await;
-        fleet.publish("acme", "record:created", &json!(turn));
-        assert_eq!(client.expect("record:created").await, turn);
+    let (begun, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                fleet.publish("acme", "n", &json!(begun.fetch_add(1, Ordering::SeqCst) + 1));
+                std::thread::park_timeout(Duration::from_micros(50));
+            }
+        });
+        tokio::task::block_in_place(|| {
+            let _end = End(&ended);
+            tokio::runtime::Handle::current().block_on(async {
+                for _ in 0..300 {
+                    let mut client = Client::connect(fleet.address(), &token("acme", 1)).await;
+                    let before = begun.load(Ordering::SeqCst);
+                    let first = client.expect("n").await.as_u64().unwrap();
+                    assert!(first <= before + 1, "the first message heard is number {first}, but number {} was published", before + 1);
+                    assert_eq!(client.expect("n").await, first + 1);
+                }
+            });
+        });
+    });
+}
+
+/// Ends the publisher, however the test ends.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

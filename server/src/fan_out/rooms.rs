@@ -160,7 +160,7 @@ impl State {
     }
 }
 
-fn deliver(tenant: &Tenant, members: &[Arc<Session>], message: &Message, except: Option<ConnectionId>) {
+fn deliver(tenant: &Tenant, members: &[Arc<Session>], message: &Arc<Message>, except: Option<ConnectionId>) {
     let mut delivered = 0;
     for member in members {
         if Some(member.id) == except {
