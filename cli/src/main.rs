@@ -7,6 +7,7 @@ mod dev;
 mod duration;
 mod manifests;
 mod signer;
+mod terminal;
 mod token;
 mod validate;
 
@@ -15,14 +16,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// Carillon: managed, multi-tenant Socket.IO.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "carillon", version, about, max_term_width = 110)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run Carillon in one process, without a cluster, with a playground page at /
     Dev(dev::Arguments),
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => Ok(validate::run(&arguments)),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        terminal::print_error(&error);
         ExitCode::FAILURE
     })
 }

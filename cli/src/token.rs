@@ -10,6 +10,7 @@ use crate::{
     duration,
     manifests::{Manifests, Program, Served, Severity, Sources},
     signer::{Signer, Wish},
+    terminal,
 };
 
 /// Arguments of `carillon token`.
@@ -50,7 +51,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let sources = Sources::new(&arguments.tenants);
     let program = Program::compile(Manifests::read(&sources.read()));
     let served = find(&program, &arguments.tenant, &sources.describe())?;
-    println!("{}", Signer::new(&served.message)?.sign(&wish(arguments)?)?);
+    let token = Signer::new(&served.message)?.sign(&wish(arguments)?)?;
+    terminal::print(&format!("{token}\n"));
     Ok(())
 }
 

@@ -4,7 +4,10 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use carillon_crds::Reason;
 
-use crate::manifests::{Manifests, Program, Severity, SourceFile, Sources};
+use crate::{
+    manifests::{Manifests, Program, Severity, SourceFile, Sources},
+    terminal,
+};
 
 /// Arguments of `carillon validate`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +23,7 @@ pub struct Arguments {
 /// Prints what was found; fails when there are errors.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let report = Report::of(&Sources::new(&arguments.paths).read(), arguments.strict);
-    print!("{}", report.text);
+    terminal::print(&report.text);
     if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -3,6 +3,7 @@
 
 mod document;
 mod finding;
+mod kinds;
 mod program;
 mod schema;
 mod sources;
@@ -135,8 +136,8 @@ impl Reader {
             name: document.text("/metadata/name").unwrap_or("?").into(),
         };
         let schema = match (api_version, kind) {
-            (TENANT_API_VERSION, "RealtimeTenant") => &*schema::REALTIME_TENANT,
-            ("v1", "Secret") => &*schema::SECRET,
+            (TENANT_API_VERSION, "RealtimeTenant") => &*kinds::REALTIME_TENANT,
+            ("v1", "Secret") => &*kinds::SECRET,
             (_, "RealtimeTenant") if api_version.starts_with(GROUP) => {
                 let message = format!("{api_version:?} is unknown: write {TENANT_API_VERSION}");
                 return self.say(Severity::Error, place("apiVersion"), Some(object), "apiVersion", message);

@@ -8,7 +8,7 @@ use carillon_tenant::{
     compile::{Rejection, compile},
 };
 
-use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject};
+use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject, suggestion::nearest};
 
 /// Files have no generations; the version of a configuration moves with its hash alone.
 const GENERATION: i64 = 1;
@@ -34,7 +34,7 @@ pub struct Served {
     /// What a server is told.
     pub message: TenantMessage,
     /// A key that may publish over the HTTP API, if the tenant has one.
-    pub publish_key: Option<String>,
+    pub publish_key: Option<SecretBytes>,
 }
 
 impl Program {
@@ -96,10 +96,10 @@ fn look_up(manifests: &Manifests, object: &ObjectName, reference: &SecretKeyRefe
     secret.value(&reference.key).cloned().ok_or(SecretError::KeyNotFound)
 }
 
-fn publish_key(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenantSpec) -> Option<String> {
+fn publish_key(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenantSpec) -> Option<SecretBytes> {
     let key = spec.auth.api_keys.iter().find(|key| key.permissions.contains(&Permission::Publish))?;
     let bytes = look_up(manifests, object, &key.secret_key_ref).ok()?;
-    Some(str::from_utf8(bytes.expose()).ok()?.trim().to_owned())
+    Some(bytes.expose().trim_ascii().to_vec().into())
 }
 
 fn conflicted(tenant: &TenantObject, id: &TenantId, holder: &str) -> Finding {
@@ -129,16 +129,15 @@ fn finding(manifests: &Manifests, tenant: &TenantObject, rejection: Rejection) -
     }
 }
 
-/// Says so when a Secret of that name stands in another namespace.
+/// Where the Secret that is missed probably is: under a name much like it, or in another namespace.
 fn where_else(manifests: &Manifests, tenant: &TenantObject, field: &str) -> String {
     let pointer = format!("/{}/name", field.replace('[', ".").replace(']', "").replace('.', "/"));
-    let name = tenant.document.text(&pointer);
-    let elsewhere = manifests.secrets.iter().find(|secret| Some(&*secret.object.name) == name);
-    elsewhere.map_or_else(String::new, |secret| {
-        let ObjectName { namespace, .. } = &secret.object;
-        format!(
-            "; there is one in namespace {namespace:?}, but a tenant reads Secrets of its own namespace, {:?}, alone",
-            &*tenant.object.namespace
-        )
-    })
+    let Some(wanted) = tenant.document.text(&pointer) else { return String::new() };
+    let own = &tenant.object.namespace;
+    if let Some(secret) = manifests.secrets.iter().find(|secret| &*secret.object.name == wanted) {
+        let namespace = &secret.object.namespace;
+        return format!("; there is one in namespace {namespace:?}, but a tenant reads Secrets of its own namespace, {own:?}, alone");
+    }
+    let names = manifests.secrets.iter().filter(|secret| secret.object.namespace == *own).map(|secret| &*secret.object.name);
+    nearest(wanted, names).map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default()
 }

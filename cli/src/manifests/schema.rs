@@ -1,13 +1,12 @@
 //! Values against the schema that the API server holds them to.
 //!
-//! The schema is the generated one, so a field that is added to the resource is known here, too. Everything that is wrong is found at
-//! once, where deserialising would stop at the first error.
+//! Everything that is wrong is found at once, where deserialising would stop at the first error.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::collections::BTreeSet;
 
 use carillon_crds::Limit;
 use regex::Regex;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::suggestion::nearest;
 
@@ -21,57 +20,6 @@ pub struct SchemaError {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
-}
-
-/// The schema of `RealtimeTenant`, with metadata as strict as `kubectl` is about it.
-pub static REALTIME_TENANT: LazyLock<Value> = LazyLock::new(|| {
-    let definition: Value = serde_saphyr::from_str(&carillon_crds::realtime_tenant_definition_yaml()).expect("our own YAML can be read");
-    let mut schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
-    schema["properties"]["apiVersion"] = json!({"type": "string"});
-    schema["properties"]["kind"] = json!({"type": "string"});
-    schema["properties"]["metadata"] = metadata();
-    require(&mut schema, "metadata");
-    schema
-});
-
-/// The schema of a `Secret`.
-pub static SECRET: LazyLock<Value> = LazyLock::new(|| {
-    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}, "nullable": true});
-    json!({
-        "type": "object",
-        "required": ["metadata"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": metadata(),
-            "data": texts,
-            "stringData": texts,
-            "type": {"type": "string"},
-            "immutable": {"type": "boolean", "nullable": true},
-        },
-    })
-});
-
-fn metadata() -> Value {
-    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}, "nullable": true});
-    let name = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-    json!({
-        "type": "object",
-        "required": ["name"],
-        "x-kubernetes-preserve-unknown-fields": true,
-        "properties": {
-            "name": {"type": "string", "minLength": 1, "maxLength": 253, "pattern": name},
-            "namespace": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
-            "labels": texts,
-            "annotations": texts,
-        },
-    })
-}
-
-fn require(schema: &mut Value, field: &str) {
-    if let Some(required) = schema["required"].as_array_mut() {
-        required.push(field.into());
-    }
 }
 
 /// All that is wrong with `value`.
@@ -230,7 +178,9 @@ fn describe(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
+
+    use super::{super::kinds, *};
 
     fn errors(schema: &Value, value: &Value) -> Vec<String> {
         check(schema, value).into_iter().map(|error| format!("{}: {}", error.field, error.message)).collect()
@@ -249,7 +199,7 @@ mod tests {
                 "quotas": {"connections": {"max": 0, "maxPerUser": "Unlimited"}, "messages": {"maxBytes": 1}, "rooms": null},
             },
         });
-        let found = errors(&REALTIME_TENANT, &tenant).join("\n");
+        let found = errors(&kinds::REALTIME_TENANT, &tenant).join("\n");
         for expected in [
             "metadata.name: \"Acme\" does not match",
             "spec.auth.jwt.keys[0].kid: must be text, found 2026: put it in quotes",
@@ -271,7 +221,7 @@ mod tests {
     fn checks_secrets() {
         let secret = json!({"kind": "Secret", "metadata": {"name": "s"}, "stringdata": {"a": "b"}, "data": {"n": 7}});
         assert_eq!(
-            errors(&SECRET, &secret),
+            errors(&kinds::SECRET, &secret),
             ["data.n: must be text, found 7: put it in quotes", "stringdata: unknown field; did you mean \"stringData\"?"]
         );
     }

@@ -12,13 +12,8 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 /// Letters to insert, remove, replace or swap with their neighbour (optimal string alignment).
 fn distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut rows = vec![vec![0; to.len() + 1]; from.len() + 1];
-    for (row, cells) in rows.iter_mut().enumerate() {
-        cells[0] = row;
-    }
-    for column in 0..=to.len() {
-        rows[0][column] = column;
-    }
+    // What it takes from nothing, or to nothing, stands in the first row and column.
+    let mut rows: Vec<Vec<usize>> = (0..=from.len()).map(|row| (row..=row + to.len()).collect()).collect();
     for row in 1..=from.len() {
         for column in 1..=to.len() {
             let replaced = rows[row - 1][column - 1] + usize::from(from[row - 1] != to[column - 1]);
