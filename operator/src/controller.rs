@@ -329,10 +329,11 @@ impl Controller {
 
     fn resolved(&mut self, job: &Job, resolution: Resolution) {
         let problems: Vec<_> = resolution.outcome.as_ref().err().into_iter().flatten().map(ToString::to_string).collect();
+        let problems = problems.join("; ");
         let Some(outcome) = self.index.resolved(job, resolution) else { return };
         self.parts.metrics.reconciled(outcome);
         match outcome {
-            Outcome::Rejected => tracing::warn!(tenant = %job.key, generation = job.generation, ?problems, "tenant does not compile"),
+            Outcome::Rejected => tracing::warn!(tenant = %job.key, generation = job.generation, problems, "tenant does not compile"),
             Outcome::Changed => {
                 let version = self.index.get(&job.key).and_then(|entry| entry.good.as_ref()).map(|good| good.config_version.as_str());
                 tracing::info!(tenant = %job.key, version, "tenant compiled");

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{metrics::Metrics, object::ObjectKey, status::find};
 
 /// Events waiting to be recorded; more are lost, and counted.
-const QUEUE: usize = 256;
+const QUEUE: usize = 1024;
 /// The same Event about the same object is recorded once in this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(600);
 const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
