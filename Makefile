@@ -28,17 +28,20 @@ dev: ## Runs `carillon dev`: one process, example tenants, a playground at http:
 	$(call say,building carillon dev (some minutes the first time))
 	$(CARGO) run --release -p carillon-cli --bin carillon -- dev $(ARGS)
 
+# Tests are always built for the whole workspace, so that each dependency is built once, with one set of features.
+CARGO_TEST := $(CARGO) test --workspace --locked
+
 .PHONY: check
 check: ## Formatting, lints and unit tests: what to run before every commit
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(call say,unit tests)
 	$(MAKE) unit
 
 .PHONY: unit
 unit: debian-test ## Unit tests of every crate, with a real Redis where one is needed
-	$(CARGO) test --workspace --locked --exclude carillon-tests --exclude carillon-bench
+	$(call say,unit tests)
+	$(CARGO_TEST) --lib --bins --test generated --test golden --test fleet --test http --test cli
 
 .PHONY: test
 test: ## Everything: installs what it needs, builds, starts real servers and a real Kubernetes, tests, stops them
@@ -47,8 +50,8 @@ test: ## Everything: installs what it needs, builds, starts real servers and a r
 .PHONY: e2e
 e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clients, Redis and Chromium
 	$(call say,end-to-end tests with real clients)
-	$(CARGO) build --locked -p carillon-cli
-	$(CARGO) test --locked -p carillon-tests --test it
+	$(CARGO_TEST) --test cli --no-run
+	$(CARGO_TEST) --test it
 
 .PHONY: e2e-cluster
 e2e-cluster: debian-test node-modules images ## End-to-end tests on a real Kubernetes, installed by Helm
@@ -66,7 +69,7 @@ generate: ## Writes the CRD YAML and every golden file anew
 	$(CARGO) run --locked -q -p carillon-crds --bin crdgen > target/realtimetenants.yaml
 	cp target/realtimetenants.yaml crds/realtimetenants.yaml
 	cp target/realtimetenants.yaml charts/carillon/files/crds/realtimetenants.yaml
-	UPDATE_GOLDEN=1 $(CARGO) test --locked -q -p carillon-crds -p carillon-tenant -p carillon-server -p carillon-operator -p carillon-cli
+	UPDATE_GOLDEN=1 $(CARGO_TEST) -q --lib --bins --test golden --test fleet --test http
 
 .PHONY: images
 images: musl ## Static images as OCI archives in target/images

@@ -141,7 +141,8 @@ fn the_version_moves_with_everything_that_is_compiled() {
 #[test]
 fn says_everything_that_is_wrong_at_once() {
     let rsa_private = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
-    let table: [(serde_json::Value, &str, &[(RejectionCode, &str, &str)]); 8] = [
+    type Expected = &'static [(RejectionCode, &'static str, &'static str)];
+    let table: [(serde_json::Value, &str, Expected); 8] = [
         (json!({}), "", &[(RejectionCode::SecretInvalid, "spec.auth.jwt.keys[0].secretKeyRef", "is empty")]),
         (
             json!({}),

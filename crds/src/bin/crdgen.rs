@@ -1,5 +1,7 @@
 //! Prints the custom resource definition: `make generate` writes it to `crds/realtimetenants.yaml`.
 
-fn main() {
-    print!("{}", carillon_crds::realtime_tenant_definition_yaml());
+use std::io::Write;
+
+fn main() -> std::io::Result<()> {
+    std::io::stdout().write_all(carillon_crds::realtime_tenant_definition_yaml().as_bytes())
 }

@@ -116,7 +116,6 @@ async fn an_outage_is_counted_and_heals() {
         ["acme", "initech"].iter().all(|tenant| seen.iter().any(|message| message.starts_with(tenant)))
     })
     .await;
-    println!("delivery was back {:?} after the restart", restarted.elapsed());
     a.sees_redis(true).await;
     let client = redis.client().await;
     assert_eq!(redis.listeners(&client, &globex).await, 0, "left during the outage");

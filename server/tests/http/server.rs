@@ -25,7 +25,6 @@ impl TestServer {
     pub async fn unprogrammed() -> Self {
         let options = Options {
             listen: loopback(),
-            health_listen: None,
             redis_url: None,
             advertise: None,
             frontend: OriginPolicy::Only(Vec::new()),
