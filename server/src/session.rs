@@ -166,9 +166,11 @@ impl Session {
 
     /// Cuts a connection whose queue is full: it has lost a message, which it learns by coming back.
     pub fn drop_slow_consumer(&self) {
-        self.tenant.counters.slow_consumer_disconnects.inc();
-        tracing::warn!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, "slow consumer disconnected");
-        self.outlet.cut();
+        // It stays a member until the engine has noticed, and may be found full some more times.
+        if self.outlet.cut() {
+            self.tenant.counters.slow_consumer_disconnects.inc();
+            tracing::warn!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, "slow consumer disconnected");
+        }
     }
 
     /// Ends the connection for good, because of `code`.

@@ -163,11 +163,12 @@ impl Transport {
         }
     }
 
-    /// Ends the connection: the stream is shut down, polling requests are answered as of an unknown session.
-    pub fn cut(&self) {
-        self.ended.store(true, Ordering::Release);
+    /// Ends the connection: the stream is shut down, polling requests are answered as of an unknown session. True the first time.
+    pub fn cut(&self) -> bool {
+        let first = !self.ended.swap(true, Ordering::AcqRel);
         self.socket.lock().expect("no panic under this lock").kill();
         self.ending.notify_waiters();
+        first
     }
 
     /// Ends the connection after the client has had a moment to do so.

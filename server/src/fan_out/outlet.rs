@@ -89,15 +89,19 @@ impl Outlet {
         })
     }
 
-    /// Ends the connection so that the client comes back by itself: its transport is cut.
-    pub fn cut(&self) {
-        self.transport.cut();
+    /// Ends the connection so that the client comes back by itself: its transport is cut. True the first time.
+    pub fn cut(&self) -> bool {
+        self.transport.cut()
     }
 
     /// Ends the connection for good: the client is told, so that it does not come back by itself, and what is left of the
     /// transport is cut soon after.
     pub fn disconnect(&self) {
         let told = self.open.load(Ordering::Acquire) && self.socket.upgrade().is_some_and(|socket| socket.disconnect().is_ok());
-        if told { Transport::cut_soon(&self.transport) } else { self.transport.cut() }
+        if told {
+            Transport::cut_soon(&self.transport);
+        } else {
+            self.transport.cut();
+        }
     }
 }
