@@ -5,6 +5,8 @@
 
 pub mod balancer;
 pub mod client;
+pub mod cluster;
+pub mod command;
 pub mod driver;
 pub mod eventually;
 pub mod fleet;

@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455) frame by frame, so that a test can also send what no client library would.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -131,6 +131,18 @@ impl WebSocket {
     /// Sends bytes as they are.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.ok();
+    }
+
+    /// Sends bytes until none were taken for `stall`; gives how many were.
+    pub async fn send_until_stalled(&mut self, bytes: &[u8], stall: Duration) -> usize {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match tokio::time::timeout(stall, self.stream.write(&bytes[sent..])).await {
+                Ok(Ok(taken)) => sent += taken,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        sent
     }
 
     /// The next frame, before the deadline; `None` once the connection has ended.

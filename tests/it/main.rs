@@ -2,10 +2,12 @@
 
 mod auth;
 mod bad_bytes;
+mod cli;
 mod config;
 mod connect;
 mod drain;
 mod fleet;
+mod http_api;
 mod order;
 mod origins;
 mod payloads;

@@ -9,6 +9,7 @@ use carillon_tests::{
     polling::Polling,
     tenants::tenant,
     tokens::token,
+    websocket::{Frame, TEXT},
 };
 use serde_json::{Value, json};
 
@@ -100,21 +101,26 @@ async fn a_reader_that_stops_under_load_is_cut_and_counted_and_nobody_else_loses
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledgements_are_not_dropped_in_silence() {
-    const ASKED: u64 = 100_000;
+    const ASKED: usize = 100_000;
     let fleet = Fleet::start(&[tenant("acme")]).await;
     let mut client = Client::connect(fleet.address(), &token("acme", 1)).await;
     let room = "r".repeat(60);
-    let requests: String = (0..ASKED).map(|number| format!(r#"42{number}["rt:join",{{"room":"{room}"}}]"#)).collect::<Vec<_>>().join("\n");
-    let frames: Vec<u8> =
-        requests.lines().flat_map(|line| carillon_tests::websocket::Frame::new(carillon_tests::websocket::TEXT, line).encode()).collect();
+    let request = |number| Frame::new(TEXT, format!(r#"42{number}["rt:join",{{"room":"{room}"}}]"#)).encode();
+    let frames: Vec<_> = (0..ASKED).map(request).collect();
     // The client sends without reading as long as the server takes it.
-    tokio::time::timeout(Duration::from_secs(3), client.socket.send_bytes(&frames)).await.ok();
+    let sent = client.socket.send_until_stalled(&frames.concat(), Duration::from_millis(500)).await;
+    let ends = frames.iter().scan(0, |end, frame| {
+        *end += frame.len();
+        Some(*end)
+    });
+    let asked = ends.take_while(|end| *end <= sent).count();
     let mut next = 0;
-    while let Some(answer) = within_deadline("an answer or the end", client.packet()).await {
+    while next < asked
+        && let Some(answer) = within_deadline("an answer or the end", client.packet()).await
+    {
         assert!(answer.starts_with(&format!("43{next}[")), "{answer} came instead of number {next}");
         next += 1;
-        if next == ASKED {
-            break;
-        }
     }
+    let cut = fleet.metric(0, "carillon_slow_consumer_disconnects_total");
+    assert!(next == asked || cut == 1.0, "{next} of {asked} were answered, and the client was not cut");
 }
