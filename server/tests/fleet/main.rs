@@ -104,7 +104,6 @@ async fn an_outage_is_counted_and_heals() {
     assert_eq!(a.lost("publish") - lost_before, 1_000);
 
     redis.restart();
-    let restarted = Instant::now();
     // From one message to the next, until both tenants are heard: one that was hosted all the time, one that came meanwhile.
     let mut sent = 1_000;
     let mut seen = Vec::new();
