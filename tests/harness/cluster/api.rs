@@ -65,17 +65,22 @@ impl Api {
     ///
     /// When the API server refuses it.
     pub async fn apply(&self, object: &Value) -> Value {
-        self.try_apply(object, "").await.unwrap_or_else(|error| panic!("{error}: {object}"))
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true&fieldValidation=Strict", path_of(object));
+        let (status, answer) = self.request(Method::PATCH, &path, "application/apply-patch+yaml", object).await;
+        assert!(status.is_success(), "{object}: {answer}");
+        answer
     }
 
-    /// Applies `object`, with more of a query, as in `&dryRun=All`. Fields that the schema doesn't know are refused.
+    /// What the API server would make of a new object, if it takes it; fields that the schema doesn't know are refused. It makes none.
     ///
     /// # Errors
     ///
-    /// What the API server says against it.
-    pub async fn try_apply(&self, object: &Value, query: &str) -> Result<Value, String> {
-        let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true&fieldValidation=Strict{query}", path_of(object));
-        let (status, answer) = self.request(Method::PATCH, &path, "application/apply-patch+yaml", object).await;
+    /// What it says against it.
+    pub async fn try_create(&self, object: &Value) -> Result<Value, String> {
+        let path = path_of(object);
+        let (collection, _) = path.rsplit_once('/').expect("a path has slashes");
+        let path = format!("{collection}?dryRun=All&fieldValidation=Strict");
+        let (status, answer) = self.request(Method::POST, &path, "application/json", object).await;
         if status.is_success() { Ok(answer) } else { Err(answer["message"].as_str().unwrap_or_default().to_owned()) }
     }
 

@@ -81,7 +81,8 @@ impl Release {
         Self { api, redis }
     }
 
-    /// Installs or upgrades the chart with what the tests need, and `more` settings, without waiting for pods.
+    /// Installs or upgrades the chart with what the tests need, and `more` settings, without waiting for pods. What more settings did, the
+    /// next test undoes.
     ///
     /// # Panics
     ///
@@ -105,7 +106,7 @@ impl Release {
         let mut arguments = vec!["upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--take-ownership"];
         arguments.extend(settings.iter().chain(more).flat_map(|setting| ["--set", setting]));
         run("helm", &arguments).await.unwrap_or_else(|error| panic!("helm {}: {error}", arguments.join(" ")));
-        INSTALLED.store(true, Ordering::Relaxed);
+        INSTALLED.store(more.is_empty(), Ordering::Relaxed);
     }
 
     /// Uninstalls the chart, if it is there, and waits until its pods are gone.
