@@ -161,7 +161,11 @@ impl Session {
         }
         state.noticed_at = Some(now);
         drop(state);
-        self.outlet.emit("rt:quota", refusal).ok();
+        let data = serde_json::value::to_raw_value(refusal).expect("a refusal serialises to JSON");
+        // As a message, for those wait when the client has not been told yet that it is connected.
+        if self.outlet.send(&Message::new("rt:quota", data)) == Err(SendError::Full) {
+            self.drop_slow_consumer();
+        }
     }
 
     /// Cuts a connection whose queue is full: it has lost a message, which it learns by coming back.
