@@ -19,7 +19,7 @@ use socketioxide::{
 
 use crate::{
     fan_out::{Message, Publication, Target},
-    handshake::Handler,
+    handler::Handler,
     session::Session,
 };
 

@@ -6,11 +6,10 @@ use carillon_tenant::Quotas;
 use engineioxide::service::NotFoundService;
 use socketioxide::{ParserConfig, SocketIo, TransportType, service::SocketIoService};
 
-use crate::{
-    core::Core,
-    front::ENGINE_PATH,
-    handshake::{Connect, Handler},
-};
+use crate::{core::Core, handler::Handler, handshake::Connect};
+
+/// Where the engine answers.
+pub const ENGINE_PATH: &str = "/socket.io";
 
 /// The engine as a service.
 pub type EngineService = SocketIoService<NotFoundService>;

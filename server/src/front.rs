@@ -20,15 +20,13 @@ use tower::ServiceExt;
 use crate::{
     core::Core,
     cors::Origin,
-    engine::EngineService,
+    engine::{ENGINE_PATH, EngineService},
     problem::Problem,
-    proxy::Proxy,
+    proxy::{FORWARDED_BY, Proxy},
     session_ids,
     transport::{KillSwitch, Transport, Wire},
 };
 
-/// Where the Socket.IO engine answers.
-pub const ENGINE_PATH: &str = "/socket.io";
 /// How often dead entries leave the table of polling sessions.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// The URI that the engine keeps of a fresh WebSocket.
@@ -186,9 +184,6 @@ impl Front {
         response.map(Body::new)
     }
 }
-
-/// Set on a request that was passed on, so that it is not passed on again.
-pub const FORWARDED_BY: HeaderName = HeaderName::from_static("carillon-forwarded-by");
 
 /// Re-owns what the engine keeps of a request for the whole connection, so that the read buffer behind it is freed.
 fn slim_down(parts: &mut Parts) {

@@ -19,6 +19,7 @@ use crate::{
     commands::Commands,
     core::Core,
     fan_out::{Outlet, Tenant, unix_time_ms},
+    handler::Handler,
     jwt::{Identity, UnverifiedToken},
     session::Session,
     transport::Transport,
@@ -26,9 +27,6 @@ use crate::{
 
 type EngineSocket = Arc<Socket<LocalAdapter>>;
 type MiddlewareResult<'a> = Pin<Box<dyn Future<Output = Result<(), Box<dyn Display + Send>>> + Send + 'a>>;
-
-/// Marks our own handlers: the engine's traits are generic over the arguments of a function, and these have none.
-pub struct Handler;
 
 /// The engine's handler of CONNECT.
 #[derive(Clone)]

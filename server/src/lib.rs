@@ -15,6 +15,7 @@ pub mod engine;
 pub mod fan_out;
 pub mod fleet;
 pub mod front;
+pub mod handler;
 pub mod handshake;
 pub mod health;
 pub mod http_api;

@@ -3,14 +3,17 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 
-use crate::{front::FORWARDED_BY, problem::Problem};
+use crate::problem::Problem;
+
+/// Set on a request that was passed on, so that it is not passed on again.
+pub const FORWARDED_BY: HeaderName = HeaderName::from_static("carillon-forwarded-by");
 
 /// How long the owner may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
