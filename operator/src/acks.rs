@@ -164,6 +164,8 @@ impl Ledger {
         let mut record = self.lock();
         let healed = record.trouble.is_some();
         let known = record.known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
+        // The pod's own state changes, also when there is no tenant to tell of.
+        let first = !known.programmed;
         let mut touched = Vec::new();
         let mut asked: BTreeMap<&TenantId, &ConfigVersion> = BTreeMap::new();
         match plan {
@@ -209,7 +211,7 @@ impl Ledger {
             return Err(Trouble::Malformed);
         }
         record.trouble = None;
-        Ok(if healed { Touched::All } else { Touched::Only(touched) })
+        Ok(if healed || first { Touched::All } else { Touched::Only(touched) })
     }
 
     /// Notes what stands in the way of the pod. What it acknowledged before still counts: it runs it, as far as anyone knows.
@@ -323,6 +325,16 @@ mod tests {
             ledger.learn(state);
             assert_eq!(ledger.plan(&wanted), Some(Plan::Snapshot));
         }
+    }
+
+    #[test]
+    fn a_pod_that_is_programmed_is_news_also_without_tenants() {
+        let ledger = Ledger::default();
+        ledger.learn(State { programmed: false, fleet_digest: None, ..state("boot", &[]) });
+        assert_eq!(ledger.pod_state(), PodState::Unprogrammed);
+        let touched = ledger.acknowledge(&desired(&[], &[]), &Plan::Snapshot, answer("boot", &[], &[], Vec::new())).unwrap();
+        assert!(!touched.is_empty());
+        assert_eq!(ledger.pod_state(), PodState::Programmed);
     }
 
     #[test]
