@@ -4,6 +4,7 @@ mod auth;
 mod bad_bytes;
 mod cli;
 mod config;
+mod cluster;
 mod connect;
 mod drain;
 mod fleet;
