@@ -3,8 +3,8 @@
 mod auth;
 mod bad_bytes;
 mod cli;
-mod config;
 mod cluster;
+mod config;
 mod connect;
 mod drain;
 mod fleet;
