@@ -6,7 +6,7 @@ use carillon_tenant::Quotas;
 use engineioxide::service::NotFoundService;
 use socketioxide::{ParserConfig, SocketIo, TransportType, service::SocketIoService};
 
-use crate::{core::Core, handler::Handler, handshake::Connect};
+use crate::{core::Core, fan_out::QUEUE_PACKETS_MAX, handler::Handler, handshake::Connect};
 
 /// Where the engine answers.
 pub const ENGINE_PATH: &str = "/socket.io";
@@ -14,8 +14,6 @@ pub const ENGINE_PATH: &str = "/socket.io";
 /// The engine as a service.
 pub type EngineService = SocketIoService<NotFoundService>;
 
-/// Packets that may wait for one connection. One more, and the connection is cut: it reads too slowly.
-const QUEUE_PACKETS_MAX: usize = 1024;
 /// Attachments of one message.
 const ATTACHMENTS_MAX: usize = 16;
 /// How long an upgrade from long-polling may take.

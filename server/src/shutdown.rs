@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{json, value::to_raw_value};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{core::Core, session::Session};
+use crate::{core::Core, fan_out::Message, session::Session};
 
 /// Transports are closed in so many batches at the most.
 const BATCHES_MAX: usize = 100;
@@ -20,8 +20,9 @@ pub async fn drain(core: &Arc<Core>, window: Duration) {
         core.config.view().tenants().flat_map(|tenant| tenant.sessions().iter().cloned().collect::<Vec<_>>()).collect();
     tracing::info!(connections = sessions.len(), window_seconds = window.as_secs(), "draining");
     let notice = json!({"reconnectWithinMs": u64::try_from(window.as_millis()).unwrap_or(u64::MAX)});
+    let notice = Message::new("rt:draining", to_raw_value(&notice).expect("JSON serialises to JSON"));
     for session in &sessions {
-        session.outlet.emit("rt:draining", &notice).ok();
+        session.outlet.send(&notice).ok();
     }
     let batch = sessions.len().div_ceil(BATCHES_MAX).max(1);
     let batches = sessions.len().div_ceil(batch).max(1);

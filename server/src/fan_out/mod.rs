@@ -6,6 +6,6 @@ mod rooms;
 mod tenant;
 
 pub use message::{Message, Publication, Target, unix_time_ms};
-pub use outlet::{Outlet, SendError};
+pub use outlet::{Outlet, QUEUE_PACKETS_MAX, SendError};
 pub use rooms::Room;
 pub use tenant::{Admission, Tenant, Usage};

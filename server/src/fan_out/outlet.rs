@@ -10,8 +10,8 @@ use socketioxide::{SendError as EngineError, SocketError, adapter::LocalAdapter,
 use super::Message;
 use crate::transport::Transport;
 
-/// Messages that may wait for the CONNECT reply.
-const HELD_MESSAGES_MAX: usize = 256;
+/// Packets that may wait for one connection. One more, and the connection is cut: it reads too slowly.
+pub const QUEUE_PACKETS_MAX: usize = 1024;
 
 /// Why a message did not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Outlet {
         if !self.open.load(Ordering::Acquire)
             && let Some(held) = &mut *self.held.lock().expect("no panic under this lock")
         {
-            if held.len() >= HELD_MESSAGES_MAX {
+            if held.len() >= QUEUE_PACKETS_MAX {
                 return Err(SendError::Full);
             }
             held.push(message.clone());
@@ -72,18 +72,9 @@ impl Outlet {
     }
 
     fn pass(&self, message: &Message) -> Result<(), SendError> {
-        // A tuple spreads into the arguments of the event: the data goes out as it came in.
-        self.emit(&message.event, &(&*message.data,))
-    }
-
-    /// Queues an event with `data`, which is small and for this connection alone. Never waits.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`] when the event was not queued.
-    pub fn emit<T: serde::Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), SendError> {
         let socket = self.socket.upgrade().ok_or(SendError::Closed)?;
-        socket.emit(event, data).map_err(|error| match error {
+        // A tuple spreads into the arguments of the event: the data goes out as it came in.
+        socket.emit(&message.event, &(&*message.data,)).map_err(|error| match error {
             EngineError::Socket(SocketError::InternalChannelFull) => SendError::Full,
             _ => SendError::Closed,
         })
