@@ -50,7 +50,6 @@ test: ## Everything: installs what it needs, builds, starts real servers and a r
 .PHONY: e2e
 e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clients, Redis and Chromium
 	$(call say,end-to-end tests with real clients)
-	$(CARGO_TEST) --test cli --no-run
 	$(CARGO_TEST) --test it
 
 .PHONY: e2e-cluster

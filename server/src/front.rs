@@ -55,7 +55,12 @@ impl Front {
         let inside = request.uri().path().strip_prefix(ENGINE_PATH).is_some_and(|rest| rest.is_empty() || rest == "/");
         if !inside {
             let response = self.api.clone().oneshot(request.map(Body::new)).await;
-            return Ok(response.unwrap_or_else(|never| match never {}));
+            let mut response = response.unwrap_or_else(|never| match never {});
+            if self.core.draining() {
+                // A backend that keeps its connection open goes elsewhere with its next request.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            return Ok(response);
         }
         let origin = Origin::of(request.headers(), &self.core.config.view(), &self.core.config);
         if request.method() == Method::OPTIONS {
@@ -259,6 +264,21 @@ mod tests {
     #[test]
     fn accepts_as_the_rfc_says() {
         assert_eq!(accept_key(&HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==")), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn lets_go_of_the_buffer_that_a_request_was_read_into() {
+        let buffer = bytes::Bytes::from([b"/socket.io/?EIO=4&transport=polling".as_slice(), b"text/plain", &[b'x'; 8192]].concat());
+        let mut request = Request::new(());
+        *request.uri_mut() = Uri::from_maybe_shared(buffer.slice(..35)).unwrap();
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_maybe_shared(buffer.slice(35..45)).unwrap());
+        request.headers_mut().insert(header::COOKIE, HeaderValue::from_maybe_shared(buffer.slice(45..)).unwrap());
+        let (mut parts, ()) = request.into_parts();
+        assert!(!buffer.is_unique());
+        slim_down(&mut parts);
+        assert!(buffer.is_unique(), "something of the request still points into its buffer");
+        assert_eq!(parts.uri, "/socket.io/?EIO=4&transport=polling");
+        assert_eq!(parts.headers[header::CONTENT_TYPE], "text/plain");
     }
 
     #[test]

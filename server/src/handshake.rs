@@ -54,8 +54,13 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
                     Ok(())
                 }
                 Err(code) => {
-                    // The client is told and goes; one that stays is cut, for the engine would wait for its time-out.
-                    Transport::cut_soon(&transport);
+                    if matches!(code, Code::Draining | Code::NotProgrammed) {
+                        // Clients don't try again by themselves when a CONNECT is refused; they do when the transport ends.
+                        transport.cut();
+                    } else {
+                        // The client is told and goes; one that stays is cut, for the engine would wait for its time-out.
+                        Transport::cut_soon(&transport);
+                    }
                     Err(refused(code))
                 }
             }

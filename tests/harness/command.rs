@@ -27,8 +27,9 @@ pub async fn binary() -> &'static Path {
         let test = env::current_exe().expect("this process has a binary");
         let profile = test.ancestors().nth(2).expect("tests stand in the target folder");
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // As a part of the whole workspace's tests, which this binary is, too: any other selection builds every dependency again.
         cargo
-            .args(["build", "--quiet", "-p", "carillon-cli"])
+            .args(["test", "--quiet", "--workspace", "--test", "cli", "--no-run"])
             .arg("--target-dir")
             .arg(profile.parent().expect("a profile is in a target folder"));
         if profile.ends_with("release") {
@@ -89,13 +90,22 @@ impl Dev {
         Self { url: url.trim_end_matches('/').to_owned(), welcome, process }
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("it still runs")
+    }
+
     /// Asks it to end, as Ctrl-C does, and awaits that.
     ///
     /// # Panics
     ///
     /// When it doesn't.
     pub async fn stop(mut self) {
-        let id = self.process.id().expect("it still runs").to_string();
+        let id = self.id().to_string();
         Command::new("kill").args(["-INT", &id]).status().await.expect("kill runs");
         let status = within_deadline("carillon dev ends", self.process.wait()).await.expect("it can be awaited");
         assert!(status.success(), "{status}");

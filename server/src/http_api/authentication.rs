@@ -20,9 +20,6 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Perm
     if view.settings.is_none() {
         return Err(Problem::unavailable(Code::NotProgrammed));
     }
-    if core.draining() {
-        return Err(Problem::unavailable(Code::Draining));
-    }
     let credentials = bearer(headers).ok_or_else(|| {
         let help = "no credentials were sent: put an API key of the tenant, or a token of one of its services, into the header Authorization: Bearer";
         Problem::from_code(StatusCode::UNAUTHORIZED, Code::TokenMissing).with_detail(help)
