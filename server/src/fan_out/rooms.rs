@@ -16,8 +16,11 @@ const QUEUE_MESSAGES_MAX: usize = 1024;
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Up to so many members, the publisher delivers by itself instead of starting a task.
 const INLINE_MEMBERS_MAX: usize = 64;
-/// So many members are served before other tasks get a turn.
-const CHUNK_MEMBERS: usize = 256;
+/// So many members are served before their writers get a turn: fewer than a worker's own queue of tasks holds, for what goes beyond it
+/// waits in the queue that all workers share, and piles up.
+const CHUNK_MEMBERS: usize = 128;
+/// Messages that wait together go out together, up to so many bytes: one write then carries all of them, and no buffer grows much larger.
+const BATCH_BYTES: usize = 4 << 10;
 
 /// The room's queue is full: messages come faster than this pod can deliver them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +32,21 @@ pub struct Room {
     state: Mutex<State>,
 }
 
-/// A message, who does not get it, and who does.
-type Delivery = (Arc<Message>, Option<ConnectionId>, Arc<[Arc<Session>]>);
+/// A message and who does not get it.
+type Queued = (Arc<Message>, Option<ConnectionId>);
+
+/// What goes out in one turn, and to whom.
+struct Batch {
+    messages: Vec<Queued>,
+    members: Arc<[Arc<Session>]>,
+}
 
 #[derive(Debug, Default)]
 struct State {
     members: HashMap<ConnectionId, Arc<Session>>,
     /// The members as a list, made when it is first needed after a change.
     listed: Option<Arc<[Arc<Session>]>>,
-    queue: VecDeque<(Arc<Message>, Option<ConnectionId>)>,
+    queue: VecDeque<Queued>,
     queued_bytes: usize,
     draining: bool,
 }
@@ -59,11 +68,6 @@ impl Room {
             state.members.shrink_to_fit();
         }
         state.members.is_empty()
-    }
-
-    /// True when nobody is in.
-    pub fn is_empty(&self) -> bool {
-        self.lock().members.is_empty()
     }
 
     /// Members on this pod.
@@ -103,50 +107,50 @@ impl Room {
     /// Delivers what waits, as long as it is little; true when nothing is left and the drain has ended.
     fn drain_inline(&self, tenant: &Tenant) -> bool {
         for _ in 0..8 {
-            let Some((message, except, members)) = self.next() else { return true };
+            let Some(Batch { messages, members }) = self.next() else { return true };
+            deliver(tenant, &members, &messages);
+            observe(tenant, &messages);
             if members.len() > INLINE_MEMBERS_MAX {
-                deliver(tenant, &members, &message, except);
-                observe(tenant, &message);
                 return false;
             }
-            deliver(tenant, &members, &message, except);
-            observe(tenant, &message);
         }
         false
     }
 
     async fn drain(self: Arc<Self>, tenant: Arc<Tenant>) {
-        let mut since_yield = 0;
-        while let Some((message, except, members)) = self.next() {
+        let mut served = 0;
+        while let Some(Batch { messages, members }) = self.next() {
             for chunk in members.chunks(CHUNK_MEMBERS) {
-                deliver(&tenant, chunk, &message, except);
-                // Writers get their turn before the next chunk: their buffers stay small, and other rooms are not held up. Under a
-                // backlog several messages of a small room go out in one turn, so that writers can merge them.
-                since_yield += chunk.len() * 16 / (16 + self.backlog());
-                if since_yield >= CHUNK_MEMBERS / 4 {
-                    since_yield = 0;
+                deliver(&tenant, chunk, &messages);
+                // Writers get their turn before the next chunk: their buffers stay small, and other rooms are not held up.
+                served += chunk.len();
+                if served >= CHUNK_MEMBERS {
+                    served = 0;
                     tokio::task::yield_now().await;
                 }
             }
-            observe(&tenant, &message);
+            observe(&tenant, &messages);
         }
     }
 
-    /// The next message and who gets it; `None` ends the drain.
-    fn next(&self) -> Option<Delivery> {
+    /// What goes out next; `None` ends the drain.
+    fn next(&self) -> Option<Batch> {
         let mut state = self.lock();
-        let Some((message, except)) = state.queue.pop_front() else {
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while let Some((message, except)) =
+            state.queue.pop_front_if(|(message, _)| bytes == 0 || bytes + message.data.get().len() <= BATCH_BYTES)
+        {
+            bytes += message.data.get().len().max(1);
+            state.queued_bytes -= message.data.get().len();
+            messages.push((message, except));
+        }
+        if messages.is_empty() {
             state.draining = false;
             state.queue = VecDeque::new();
             return None;
-        };
-        state.queued_bytes -= message.data.get().len();
+        }
         let members = state.list();
-        Some((message, except, members))
-    }
-
-    fn backlog(&self) -> usize {
-        self.lock().queue.len()
+        Some(Batch { messages, members })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -160,23 +164,30 @@ impl State {
     }
 }
 
-fn deliver(tenant: &Tenant, members: &[Arc<Session>], message: &Arc<Message>, except: Option<ConnectionId>) {
+fn deliver(tenant: &Tenant, members: &[Arc<Session>], messages: &[Queued]) {
     let mut delivered = 0;
     for member in members {
-        if Some(member.id) == except {
-            continue;
-        }
-        match member.outlet.send(message) {
-            Ok(()) => delivered += 1,
-            Err(SendError::Closed) => {}
-            Err(SendError::Full) => member.drop_slow_consumer(),
+        for (message, except) in messages {
+            if Some(member.id) == *except {
+                continue;
+            }
+            match member.outlet.send(message) {
+                Ok(()) => delivered += 1,
+                Err(SendError::Closed) => break,
+                Err(SendError::Full) => {
+                    member.drop_slow_consumer();
+                    break;
+                }
+            }
         }
     }
     tenant.metrics.messages_delivered.inc_by(delivered);
 }
 
-fn observe(tenant: &Tenant, message: &Message) {
-    let milliseconds = unix_time_ms().saturating_sub(message.published_at_ms);
-    #[expect(clippy::cast_precision_loss, reason = "a latency in milliseconds is far below 2^52")]
-    tenant.counters.delivery_latency_seconds.observe(milliseconds as f64 / 1000.0);
+fn observe(tenant: &Tenant, messages: &[Queued]) {
+    let now_ms = unix_time_ms();
+    for (message, _) in messages {
+        #[expect(clippy::cast_precision_loss, reason = "a latency in milliseconds is far below 2^52")]
+        tenant.counters.delivery_latency_seconds.observe(now_ms.saturating_sub(message.published_at_ms) as f64 / 1000.0);
+    }
 }
