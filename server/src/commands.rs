@@ -55,7 +55,7 @@ fn acknowledge(session: &Session, ack: AckSender<LocalAdapter>, answer: &serde_j
 }
 
 fn handle(session: &Arc<Session>, value: &Value) -> Result<serde_json::Value, Refusal> {
-    let config = session.tenant.config().clone();
+    let config = session.tenant.config();
     // Metered on the raw bytes, before anything is parsed.
     session.admit_message(&config, raw_bytes(value))?;
     let text = value.as_str().map_or("", |text| text.as_str());
