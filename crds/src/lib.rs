@@ -11,11 +11,11 @@ mod tenant;
 
 pub use algorithm::SigningAlgorithm;
 pub use conditions::{ConditionType, Reason};
-pub use limit::{Limit, UNLIMITED};
+pub use limit::{LIMIT_MAX, Limit, UNLIMITED};
 pub use status::{FleetStatus, LaggingPod, RealtimeTenantStatus};
 pub use tenant::{
-    ApiKeySpec, AuthSpec, ClaimNames, ConnectionQuotaSpec, JwtKeySpec, JwtSpec, MessageQuotaSpec, Permission, PublishQuotaSpec, QuotaSpec,
-    RealtimeTenant, RealtimeTenantSpec, RoomQuotaSpec, SecretKeyReference,
+    ApiKeySpec, AuthSpec, ClaimNames, ConnectionQuotaSpec, EgressQuotaSpec, Enforcement, JwtKeySpec, JwtSpec, MessageQuotaSpec, Permission,
+    PublishQuotaSpec, QuotaSpec, RealtimeTenant, RealtimeTenantSpec, RoomQuotaSpec, SecretKeyReference,
 };
 
 /// The API group of every Carillon resource.

@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub const UNLIMITED: &str = "Unlimited";
 
 /// The largest number a limit takes.
-const LIMIT_MAX: u32 = 10_000_000;
+pub const LIMIT_MAX: u32 = 2_000_000_000;
 
-/// How many of something a tenant may have: a number from 1 to 10,000,000, or the string `Unlimited`.
+/// How many of something a tenant may have: a number from 1 to 2,000,000,000, or the string `Unlimited`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// At most this many.
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn refuses_anything_else_and_says_what_it_takes() {
-        for bad in ["0", "-1", "10000001", "\"unlimited\"", "\"7\"", "1.5", "null", "true"] {
+        for bad in ["0", "-1", "2000000001", "\"unlimited\"", "\"7\"", "1.5", "null", "true"] {
             let error = serde_json::from_str::<Limit>(bad).unwrap_err().to_string();
-            assert!(error.contains("from 1 to 10000000 or the string \"Unlimited\""), "{bad}: {error}");
+            assert!(error.contains("from 1 to 2000000000 or the string \"Unlimited\""), "{bad}: {error}");
         }
     }
 

@@ -189,11 +189,11 @@ pub enum Permission {
     Publish,
 }
 
-/// How much a tenant may use.
+/// How much a tenant may use. Every limit counts over the whole fleet, unless it says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuotaSpec {
-    /// Connections. Counted by each server pod for itself.
+    /// Connections.
     #[serde(default)]
     pub connections: ConnectionQuotaSpec,
     /// Rooms.
@@ -205,34 +205,73 @@ pub struct QuotaSpec {
     /// What is published over the HTTP API.
     #[serde(default)]
     pub publish: PublishQuotaSpec,
+    /// What is delivered to clients.
+    #[serde(default)]
+    pub egress: EgressQuotaSpec,
+    /// Whether the limits are enforced. `DryRun` refuses nothing, and counts and reports what would have been refused.
+    #[serde(default)]
+    pub enforcement: Enforcement,
 }
 
-/// Limits on connections, counted by each server pod for itself.
+/// Whether limits are enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Enforcement {
+    /// What goes beyond a limit is refused.
+    #[default]
+    Enforce,
+    /// Nothing is refused; what would have been is counted and reported.
+    DryRun,
+}
+
+/// Limits on connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionQuotaSpec {
-    /// Connections of the tenant on one server pod. Default: 1000.
+    /// Connections of the tenant. Default: 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Limit>,
-    /// Connections of one user on one server pod. Default: 20.
+    /// Connections of one user. Default: 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_user: Option<Limit>,
+    /// Connects per second that the tenant may keep up. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<Limit>,
+    /// Connects that may come at once. Default: 200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
 }
 
 /// Limits on rooms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomQuotaSpec {
+    /// Different rooms with members at a time. Default: 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Limit>,
+    /// Connections in one room. Default: 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_members: Option<Limit>,
     /// Rooms one connection may be in at a time. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 1000))]
     pub max_per_connection: Option<u32>,
+    /// Rooms per second that may come into being; as many may do so at once. Default: 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_rate_per_second: Option<Limit>,
 }
 
 /// Limits on what clients send.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageQuotaSpec {
+    /// Messages per second that all clients of the tenant together may keep up. Default: 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<Limit>,
+    /// Messages that all clients of the tenant together may send at once. Default: 2000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
     /// Messages per second that one connection may keep up. Default: 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second_per_connection: Option<Limit>,
@@ -250,8 +289,25 @@ pub struct MessageQuotaSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishQuotaSpec {
+    /// Events per second that may be published. Default: 200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<Limit>,
+    /// Events that may be published at once. Default: 400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
     /// Size of one event's `data`, in bytes of JSON. Default: 262144.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 64, max = 1_048_576))]
     pub max_bytes: Option<u32>,
+}
+
+/// Limits on what is delivered to clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressQuotaSpec {
+    /// Bytes of data per second that may be delivered, each message counted once per connection that it goes to; twice as many may go at once. While more than
+    /// that was delivered, publishing is refused. Default: Unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<Limit>,
 }

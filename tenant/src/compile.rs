@@ -267,9 +267,12 @@ fn compile_origins(spec: &RealtimeTenantSpec, rejections: &mut Vec<Rejection>) -
 fn check_quotas(spec: &RealtimeTenantSpec, rejections: &mut Vec<Rejection>) {
     let quotas = &spec.quotas;
     let ranges = [
+        ("connections.burst", quotas.connections.burst, 1, Quotas::BURST_MAX),
         ("rooms.maxPerConnection", quotas.rooms.max_per_connection, 1, 1000),
+        ("messages.burst", quotas.messages.burst, 1, Quotas::BURST_MAX),
         ("messages.burstPerConnection", quotas.messages.burst_per_connection, 1, 100_000),
         ("messages.maxBytes", quotas.messages.max_bytes, 64, Quotas::BYTES_MAX),
+        ("publish.burst", quotas.publish.burst, 1, Quotas::BURST_MAX),
         ("publish.maxBytes", quotas.publish.max_bytes, 64, Quotas::BYTES_MAX),
     ];
     for (field, value, min, max) in ranges {

@@ -15,7 +15,7 @@ mod refusal;
 mod secret;
 mod version;
 
-pub use carillon_crds::{Limit, Permission, SigningAlgorithm};
+pub use carillon_crds::{Enforcement, Limit, Permission, SigningAlgorithm};
 pub use compile::{CompileOutcome, Rejection, RejectionCode, ResolvedSecrets, SecretError};
 pub use config::{ApiKey, TenantConfig};
 pub use ids::{ConnectionId, IdError, RoomName, TenantId, UserId};

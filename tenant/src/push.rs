@@ -9,7 +9,7 @@ use carillon_crds::Permission;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{ConfigVersion, OriginPattern, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage};
+use crate::{Code, ConfigVersion, OriginPattern, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage};
 
 /// The version of this protocol. A server answers a push of another version with 400 and the code `protocol_version`.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -19,6 +19,8 @@ pub const STATE_PATH: &str = "/v1/config/state";
 pub const SNAPSHOT_PATH: &str = "/v1/config/snapshot";
 /// `PATCH`: a [`Delta`].
 pub const DELTA_PATH: &str = "/v1/config";
+/// `GET`: the server's [`UsageReport`].
+pub const USAGE_PATH: &str = "/v1/usage";
 /// Largest body of a push, in bytes after decompression.
 pub const PUSH_BYTES_MAX: usize = 256 << 20;
 
@@ -159,6 +161,51 @@ pub struct Rejected {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+/// What the tenants of one server use. Those that use nothing, and were refused nothing lately, are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageReport {
+    /// Drawn anew each time the server's process starts.
+    pub boot_id: String,
+    /// Tenant by tenant.
+    pub tenants: Vec<TenantUsage>,
+}
+
+/// What one tenant uses, as one server sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantUsage {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Connections on this server.
+    pub connections: u64,
+    /// Different users among them.
+    pub users: u64,
+    /// Rooms with members on this server.
+    pub rooms: u64,
+    /// Messages per second that this server takes from clients.
+    pub messages_per_second: u64,
+    /// What the whole fleet counts, users and rooms each once; absent while this server doesn't know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetUsage>,
+    /// Quotas by which this server refused something within the last minute, or would have.
+    pub limited: Vec<Code>,
+}
+
+/// What one tenant uses on all servers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetUsage {
+    /// Connections.
+    pub connections: u64,
+    /// Different users.
+    pub users: u64,
+    /// Rooms with members.
+    pub rooms: u64,
+    /// Messages per second from clients.
+    pub messages_per_second: u64,
 }
 
 /// What a server says when it can't take a push at all: with 400, 409 or 413.

@@ -1,31 +1,61 @@
 //! A tenant's limits, with every default filled in.
 
-use carillon_crds::{Limit, QuotaSpec};
+use carillon_crds::{Enforcement, Limit, QuotaSpec};
 use serde::{Deserialize, Serialize};
 
-/// Limits in force. Nothing is optional here: an absent field of the resource has taken its default.
+/// Limits in force. Nothing is optional here: an absent field of the resource has taken its default. They count over the whole fleet,
+/// unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quotas {
-    /// Connections of the tenant on one pod.
+    /// Connections of the tenant.
     pub connections_max: Limit,
-    /// Connections of one user on one pod.
+    /// Connections of one user.
     pub connections_per_user_max: Limit,
+    /// Connects per second that may be kept up.
+    pub connections_rate_per_second: Limit,
+    /// Connects that may come at once.
+    pub connections_burst: u32,
+    /// Different rooms with members.
+    pub rooms_max: Limit,
+    /// Connections in one room.
+    pub room_members_max: Limit,
     /// Rooms one connection may be in.
     pub rooms_per_connection_max: u32,
+    /// Rooms per second that may come into being; as many may do so at once.
+    pub room_creations_rate_per_second: Limit,
+    /// Messages per second that all clients together may keep up.
+    pub messages_rate_per_second: Limit,
+    /// Messages that all clients together may send at once.
+    pub messages_burst: u32,
     /// Messages per second that one connection may keep up.
     pub messages_rate_per_second_per_connection: Limit,
     /// Messages one connection may send at once.
     pub messages_burst_per_connection: u32,
     /// Size of one message, in bytes.
     pub message_bytes_max: u32,
+    /// Events per second that may be published.
+    pub publish_rate_per_second: Limit,
+    /// Events that may be published at once.
+    pub publish_burst: u32,
     /// Size of one published event's data, in bytes.
     pub publish_bytes_max: u32,
+    /// Bytes of data per second that may be delivered; twice as many may go at once.
+    pub egress_bytes_per_second: Limit,
+    /// Whether all this is enforced.
+    pub enforcement: Enforcement,
 }
 
 impl Quotas {
     /// Largest message or publish any tenant may be given, in bytes. The engine's own buffers are sized for it.
     pub const BYTES_MAX: u32 = 1_048_576;
+    /// Largest burst of a tenant.
+    pub const BURST_MAX: u32 = 1_000_000;
+
+    /// True when what goes beyond a limit is refused, false when it is only counted.
+    pub fn enforced(&self) -> bool {
+        self.enforcement == Enforcement::Enforce
+    }
 }
 
 impl Default for Quotas {
@@ -33,11 +63,22 @@ impl Default for Quotas {
         Self {
             connections_max: Limit::Max(1000),
             connections_per_user_max: Limit::Max(20),
+            connections_rate_per_second: Limit::Max(100),
+            connections_burst: 200,
+            rooms_max: Limit::Max(1000),
+            room_members_max: Limit::Max(1000),
             rooms_per_connection_max: 100,
+            room_creations_rate_per_second: Limit::Max(50),
+            messages_rate_per_second: Limit::Max(1000),
+            messages_burst: 2000,
             messages_rate_per_second_per_connection: Limit::Max(20),
             messages_burst_per_connection: 40,
             message_bytes_max: 65_536,
+            publish_rate_per_second: Limit::Max(200),
+            publish_burst: 400,
             publish_bytes_max: 262_144,
+            egress_bytes_per_second: Limit::Unlimited,
+            enforcement: Enforcement::Enforce,
         }
     }
 }
@@ -45,17 +86,28 @@ impl Default for Quotas {
 impl From<&QuotaSpec> for Quotas {
     fn from(spec: &QuotaSpec) -> Self {
         let default = Self::default();
+        let QuotaSpec { connections, rooms, messages, publish, egress, enforcement } = spec;
         Self {
-            connections_max: spec.connections.max.unwrap_or(default.connections_max),
-            connections_per_user_max: spec.connections.max_per_user.unwrap_or(default.connections_per_user_max),
-            rooms_per_connection_max: spec.rooms.max_per_connection.unwrap_or(default.rooms_per_connection_max),
-            messages_rate_per_second_per_connection: spec
-                .messages
+            connections_max: connections.max.unwrap_or(default.connections_max),
+            connections_per_user_max: connections.max_per_user.unwrap_or(default.connections_per_user_max),
+            connections_rate_per_second: connections.rate_per_second.unwrap_or(default.connections_rate_per_second),
+            connections_burst: connections.burst.unwrap_or(default.connections_burst),
+            rooms_max: rooms.max.unwrap_or(default.rooms_max),
+            room_members_max: rooms.max_members.unwrap_or(default.room_members_max),
+            rooms_per_connection_max: rooms.max_per_connection.unwrap_or(default.rooms_per_connection_max),
+            room_creations_rate_per_second: rooms.create_rate_per_second.unwrap_or(default.room_creations_rate_per_second),
+            messages_rate_per_second: messages.rate_per_second.unwrap_or(default.messages_rate_per_second),
+            messages_burst: messages.burst.unwrap_or(default.messages_burst),
+            messages_rate_per_second_per_connection: messages
                 .rate_per_second_per_connection
                 .unwrap_or(default.messages_rate_per_second_per_connection),
-            messages_burst_per_connection: spec.messages.burst_per_connection.unwrap_or(default.messages_burst_per_connection),
-            message_bytes_max: spec.messages.max_bytes.unwrap_or(default.message_bytes_max),
-            publish_bytes_max: spec.publish.max_bytes.unwrap_or(default.publish_bytes_max),
+            messages_burst_per_connection: messages.burst_per_connection.unwrap_or(default.messages_burst_per_connection),
+            message_bytes_max: messages.max_bytes.unwrap_or(default.message_bytes_max),
+            publish_rate_per_second: publish.rate_per_second.unwrap_or(default.publish_rate_per_second),
+            publish_burst: publish.burst.unwrap_or(default.publish_burst),
+            publish_bytes_max: publish.max_bytes.unwrap_or(default.publish_bytes_max),
+            egress_bytes_per_second: egress.bytes_per_second.unwrap_or(default.egress_bytes_per_second),
+            enforcement: *enforcement,
         }
     }
 }

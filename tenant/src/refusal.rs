@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A stable code: the same word in answers, metrics, logs and Events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,14 +37,28 @@ pub enum Code {
     ConnectionsMax,
     /// The user has all the connections it may have.
     ConnectionsPerUserMax,
+    /// The tenant's clients connect too fast.
+    ConnectionsRate,
+    /// The tenant has all the rooms it may have.
+    RoomsMax,
+    /// The room has all the members it may have.
+    RoomMembersMax,
     /// The connection is in all the rooms it may be in.
     RoomsPerConnectionMax,
+    /// New rooms come into being too fast.
+    RoomCreateRate,
+    /// The tenant's clients together send too fast.
+    MessagesRate,
     /// The connection sends too fast.
     MessagesRatePerConnection,
     /// The message is too large.
     MessageBytesMax,
+    /// Events are published too fast.
+    PublishRate,
     /// The published data is too large.
     PublishBytesMax,
+    /// More was delivered to the tenant's clients than may be.
+    EgressRate,
     /// The tenant is suspended.
     TenantSuspended,
     /// The room's name is none that can be joined.
@@ -61,7 +75,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 32] = [
         Self::TokenMissing,
         Self::TokenMalformed,
         Self::TokenExpired,
@@ -77,10 +91,17 @@ impl Code {
         Self::OriginRefused,
         Self::ConnectionsMax,
         Self::ConnectionsPerUserMax,
+        Self::ConnectionsRate,
+        Self::RoomsMax,
+        Self::RoomMembersMax,
         Self::RoomsPerConnectionMax,
+        Self::RoomCreateRate,
+        Self::MessagesRate,
         Self::MessagesRatePerConnection,
         Self::MessageBytesMax,
+        Self::PublishRate,
         Self::PublishBytesMax,
+        Self::EgressRate,
         Self::TenantSuspended,
         Self::RoomNotAllowed,
         Self::PublishNotAllowed,
@@ -107,10 +128,17 @@ impl Code {
             Self::OriginRefused => "origin_refused",
             Self::ConnectionsMax => "connections_max",
             Self::ConnectionsPerUserMax => "connections_per_user_max",
+            Self::ConnectionsRate => "connections_rate",
+            Self::RoomsMax => "rooms_max",
+            Self::RoomMembersMax => "room_members_max",
             Self::RoomsPerConnectionMax => "rooms_per_connection_max",
+            Self::RoomCreateRate => "room_create_rate",
+            Self::MessagesRate => "messages_rate",
             Self::MessagesRatePerConnection => "messages_rate_per_connection",
             Self::MessageBytesMax => "message_bytes_max",
+            Self::PublishRate => "publish_rate",
             Self::PublishBytesMax => "publish_bytes_max",
+            Self::EgressRate => "egress_rate",
             Self::TenantSuspended => "tenant_suspended",
             Self::RoomNotAllowed => "room_not_allowed",
             Self::PublishNotAllowed => "publish_not_allowed",
@@ -138,10 +166,17 @@ impl Code {
             Self::OriginRefused => "pages of this origin may not connect",
             Self::ConnectionsMax => "the tenant has all the connections it may have",
             Self::ConnectionsPerUserMax => "the user has all the connections one user may have",
+            Self::ConnectionsRate => "the tenant's clients connect too fast: wait before trying again",
+            Self::RoomsMax => "the tenant has all the rooms it may have",
+            Self::RoomMembersMax => "the room has all the members it may have",
             Self::RoomsPerConnectionMax => "the connection is in all the rooms it may be in: leave one first",
+            Self::RoomCreateRate => "the tenant's clients make new rooms too fast: wait before trying again",
+            Self::MessagesRate => "the tenant's clients together send too fast: slow down",
             Self::MessagesRatePerConnection => "the connection sends too fast: slow down",
             Self::MessageBytesMax => "the message is too large",
+            Self::PublishRate => "events are published too fast: slow down",
             Self::PublishBytesMax => "the data is too large",
+            Self::EgressRate => "more was delivered to the tenant's clients than may be: publish less, or to fewer",
             Self::TenantSuspended => "the tenant is suspended",
             Self::RoomNotAllowed => "this room can't be joined",
             Self::PublishNotAllowed => "this bearer may not publish",
@@ -157,17 +192,44 @@ impl Code {
             self,
             Self::ConnectionsMax
                 | Self::ConnectionsPerUserMax
+                | Self::ConnectionsRate
+                | Self::RoomsMax
+                | Self::RoomMembersMax
                 | Self::RoomsPerConnectionMax
+                | Self::RoomCreateRate
+                | Self::MessagesRate
                 | Self::MessagesRatePerConnection
+                | Self::PublishRate
+                | Self::EgressRate
                 | Self::Draining
                 | Self::NotProgrammed
+        )
+    }
+
+    /// True when a quota of the tenant was met: in a dry run such a refusal is only counted.
+    pub const fn is_quota(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionsMax
+                | Self::ConnectionsPerUserMax
+                | Self::ConnectionsRate
+                | Self::RoomsMax
+                | Self::RoomMembersMax
+                | Self::RoomsPerConnectionMax
+                | Self::RoomCreateRate
+                | Self::MessagesRate
+                | Self::MessagesRatePerConnection
+                | Self::MessageBytesMax
+                | Self::PublishRate
+                | Self::PublishBytesMax
+                | Self::EgressRate
         )
     }
 
     /// The `message` of the `connect_error` a refused client gets. Of a failed authentication nothing more is told.
     pub fn connect_error(self) -> String {
         match self {
-            Self::ConnectionsMax | Self::ConnectionsPerUserMax => format!("Quota exceeded: {self}"),
+            Self::ConnectionsMax | Self::ConnectionsPerUserMax | Self::ConnectionsRate => format!("Quota exceeded: {self}"),
             Self::TenantSuspended => "Tenant suspended: tenant_suspended".to_owned(),
             Self::Draining | Self::NotProgrammed => format!("Service unavailable: {self}"),
             _ => "Authentication error".to_owned(),
@@ -187,6 +249,13 @@ impl Serialize for Code {
     }
 }
 
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::ALL.into_iter().find(|code| code.as_str() == word).ok_or_else(|| de::Error::custom("no code of this version"))
+    }
+}
+
 /// What a limit counts over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -195,6 +264,8 @@ pub enum Scope {
     Tenant,
     /// One user.
     User,
+    /// One room.
+    Room,
     /// One connection.
     Connection,
     /// One message.

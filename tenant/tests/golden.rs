@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use carillon_crds::{Limit, RealtimeTenantSpec};
 use carillon_tenant::{
-    Permission, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
+    Code, Permission, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
     compile::compile,
-    push::{Answer, Applied, Delta, FleetSettings, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State, digest},
+    push::{Answer, Applied, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State, TenantUsage, UsageReport, digest},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -40,7 +40,7 @@ fn spec() -> RealtimeTenantSpec {
             "apiKeys": [{"name": "backend", "secretKeyRef": {"name": "api", "key": "key"}, "permissions": ["Publish"]}],
         },
         "allowedOrigins": ["https://app.acme.example", "https://*.acme.example:8443"],
-        "quotas": {"connections": {"max": "Unlimited", "maxPerUser": 3}, "messages": {"maxBytes": 1024}},
+        "quotas": {"connections": {"max": "Unlimited", "maxPerUser": 3}, "messages": {"maxBytes": 1024}, "egress": {"bytesPerSecond": 2_000_000_000}, "enforcement": "DryRun"},
     }))
     .unwrap()
 }
@@ -103,6 +103,16 @@ fn pushes_and_answers() {
         message: "is empty".into(),
     };
     golden("answer.json", &Answer { boot_id: "00c0ffee".into(), digest, applied: vec![applied], rejected: vec![rejected] });
+    let usage = TenantUsage {
+        tenant_id: TenantId::new("acme").unwrap(),
+        connections: 3,
+        users: 2,
+        rooms: 1,
+        messages_per_second: 40,
+        fleet: Some(FleetUsage { connections: 12, users: 7, rooms: 2, messages_per_second: 90 }),
+        limited: vec![Code::ConnectionsMax, Code::MessagesRate],
+    };
+    golden("usage.json", &UsageReport { boot_id: "00c0ffee".into(), tenants: vec![usage] });
     golden("push-error.json", &PushError { code: "base_digest".into(), message: "this server runs something else".into() });
 }
 

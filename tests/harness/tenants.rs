@@ -32,7 +32,12 @@ pub fn tenant(id: &str) -> Tenant {
             "jwt": {"keys": [{"algorithm": "HS256", "secretKeyRef": {"name": "keys", "key": "first"}}]},
             "apiKeys": [{"name": "backend", "secretKeyRef": {"name": "keys", "key": "api"}, "permissions": ["Publish"]}],
         },
-        "quotas": {"messages": {"ratePerSecondPerConnection": "Unlimited"}},
+        "quotas": {
+            "connections": {"ratePerSecond": "Unlimited"},
+            "rooms": {"createRatePerSecond": "Unlimited"},
+            "messages": {"ratePerSecond": "Unlimited", "ratePerSecondPerConnection": "Unlimited"},
+            "publish": {"ratePerSecond": "Unlimited"},
+        },
     });
     Tenant { id: id.to_owned(), spec, generation: 1, secrets: Vec::new() }
 }

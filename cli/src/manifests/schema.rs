@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use carillon_crds::Limit;
+use carillon_crds::{LIMIT_MAX, Limit};
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -43,7 +43,7 @@ impl Errors {
         // Every such field of ours is a limit.
         if schema["x-kubernetes-int-or-string"] == true {
             if serde_json::from_value::<Limit>(value.clone()).is_err() {
-                self.add(field, format!("must be a whole number from 1 to 10000000 or the string Unlimited, found {}", describe(value)));
+                self.add(field, format!("must be a whole number from 1 to {LIMIT_MAX} or the string Unlimited, found {}", describe(value)));
             }
             return;
         }
@@ -209,7 +209,7 @@ mod tests {
             "spec.auth.apiKeys[1].permissions: has 0 items; from 1 to 8 are allowed",
             "spec.auth.apiKeys[1].name: \"a\" stands twice",
             "spec.suspended: must be true or false, found the text \"yes\"",
-            "spec.quotas.connections.max: must be a whole number from 1 to 10000000 or the string Unlimited, found 0",
+            "spec.quotas.connections.max: must be a whole number from 1 to 2000000000 or the string Unlimited, found 0",
             "spec.quotas.messages.maxBytes: must be from 64 to 1048576, found 1",
         ] {
             assert!(found.contains(expected), "{expected}\nis not in\n{found}");
