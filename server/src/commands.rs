@@ -1,9 +1,16 @@
 //! What a client may emit. Messages of one connection are handled here one after the other, in the order sent: the engine calls this
-//! from the connection's own read loop, and nothing in here waits.
+//! from the connection's own read loop. Nothing in here waits but for a place in a room that other pods have to be asked for; what
+//! comes meanwhile waits behind it in the connection's [`Inbox`].
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
-use carillon_tenant::{Code, Refusal, RoomName};
+use carillon_tenant::{Code, Refusal, RoomName, Scope};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
@@ -20,28 +27,107 @@ use socketioxide::{
 use crate::{
     fan_out::{Message, Publication, Target},
     handler::Handler,
-    session::Session,
+    quota::monotonic,
+    session::{Joining, Session},
 };
+
+/// Messages of one connection that may wait behind a join.
+const INBOX_MESSAGES_MAX: usize = 64;
 
 /// The engine's handler of every event.
 pub struct Commands(pub Arc<Session>);
+
+/// What waits behind a message that is being handled; `None` while nothing is.
+#[derive(Default)]
+pub struct Inbox(Mutex<Option<VecDeque<Packet>>>);
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Inbox").field(&self.lock().as_ref().map(VecDeque::len)).finish()
+    }
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Packet>>> {
+        self.0.lock().expect("no panic under this lock")
+    }
+
+    /// The next message; none ends the waiting.
+    fn next(&self) -> Option<Packet> {
+        let mut waiting = self.lock();
+        let next = waiting.as_mut()?.pop_front();
+        if next.is_none() {
+            *waiting = None;
+        }
+        next
+    }
+}
+
+/// A message and the way to answer it.
+struct Packet {
+    value: Value,
+    ack: Option<AckSender<LocalAdapter>>,
+}
+
+type Answer = Result<serde_json::Value, Refusal>;
+
+/// What handling a message comes to.
+enum Handled {
+    Done(Answer),
+    Waits(Pin<Box<dyn Future<Output = Answer> + Send>>),
+}
 
 impl MessageHandler<LocalAdapter, Handler> for Commands {
     fn call(&self, socket: Arc<Socket<LocalAdapter>>, mut value: Value, ack_id: Option<i64>) {
         let session = &self.0;
         session.tenant.metrics.messages_received.inc();
-        let answer = handle(session, &value);
-        let ack = ack_id.map(|_| AckSender::from_message_parts(&socket, &mut value, &ack_id));
-        match (answer, ack) {
-            (Ok(answer), Some(Ok(ack))) => acknowledge(session, ack, &answer),
-            (Ok(_), _) => {}
-            (Err(refusal), ack) => {
-                session.tenant.counters.refusal(&session.tenant.metrics, refusal.code);
-                tracing::debug!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, code = %refusal.code, "refused");
-                match ack {
-                    Some(Ok(ack)) => acknowledge(session, ack, &json!({"ok": false, "error": refusal})),
-                    _ => session.notice(&refusal),
-                }
+        let ack = ack_id.and_then(|_| AckSender::from_message_parts(&socket, &mut value, &ack_id).ok());
+        // Metered on the raw bytes, before anything is parsed.
+        if let Err(refusal) = session.admit_message(&session.tenant.config(), raw_bytes(&value)) {
+            return answer(session, ack, Err(refusal));
+        }
+        if let Some(waiting) = &mut *session.inbox.lock() {
+            if waiting.len() < INBOX_MESSAGES_MAX {
+                waiting.push_back(Packet { value, ack });
+            } else {
+                let max = INBOX_MESSAGES_MAX as u64;
+                let refusal = Refusal::limit(Code::MessagesRatePerConnection, Scope::Connection, max, max).retry_after_ms(100);
+                answer(session, ack, Err(refusal));
+            }
+            return;
+        }
+        match handle(session, &value) {
+            Handled::Done(result) => answer(session, ack, result),
+            Handled::Waits(result) => {
+                *session.inbox.lock() = Some(VecDeque::new());
+                tokio::spawn(go_on(session.clone(), ack, result));
+            }
+        }
+    }
+}
+
+/// Waits for a result, then handles what has come meanwhile.
+async fn go_on(session: Arc<Session>, ack: Option<AckSender<LocalAdapter>>, result: Pin<Box<dyn Future<Output = Answer> + Send>>) {
+    answer(&session, ack, result.await);
+    while let Some(Packet { value, ack }) = session.inbox.next() {
+        let result = match handle(&session, &value) {
+            Handled::Done(result) => result,
+            Handled::Waits(result) => result.await,
+        };
+        answer(&session, ack, result);
+    }
+}
+
+fn answer(session: &Session, ack: Option<AckSender<LocalAdapter>>, result: Answer) {
+    match (result, ack) {
+        (Ok(result), Some(ack)) => acknowledge(session, ack, &result),
+        (Ok(_), None) => {}
+        (Err(refusal), ack) => {
+            session.tenant.counters.refusal(&session.tenant.metrics, refusal.code, true);
+            tracing::debug!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, code = %refusal.code, "refused");
+            match ack {
+                Some(ack) => acknowledge(session, ack, &json!({"ok": false, "error": refusal})),
+                None => session.notice(&refusal),
             }
         }
     }
@@ -54,30 +140,37 @@ fn acknowledge(session: &Session, ack: AckSender<LocalAdapter>, answer: &serde_j
     }
 }
 
-fn handle(session: &Arc<Session>, value: &Value) -> Result<serde_json::Value, Refusal> {
-    let config = session.tenant.config();
-    // Metered on the raw bytes, before anything is parsed.
-    session.admit_message(&config, raw_bytes(value))?;
+fn handle(session: &Arc<Session>, value: &Value) -> Handled {
     let text = value.as_str().map_or("", |text| text.as_str());
-    let event: Event<'_> = serde_json::from_str(text).map_err(|_| Code::EventNotAllowed)?;
+    let Ok(event) = serde_json::from_str::<Event<'_>>(text) else { return Handled::Done(Err(Code::EventNotAllowed.into())) };
     match event.name.as_ref() {
-        "user:online" => online(session),
-        "rt:join" => {
-            let name = room_name(event.first)?;
-            session.join(&config, &name)?;
-            Ok(json!({"ok": true, "room": name}))
-        }
-        "rt:leave" => {
-            let name = room_name(event.first)?;
+        "user:online" => Handled::Done(online(session)),
+        "rt:join" => match room_name(event.first) {
+            Ok(name) => join(session, name),
+            Err(refusal) => Handled::Done(Err(refusal)),
+        },
+        "rt:leave" => Handled::Done(room_name(event.first).map(|name| {
             session.leave(&name);
-            Ok(json!({"ok": true, "room": name}))
-        }
-        _ => Err(Code::EventNotAllowed.into()),
+            json!({"ok": true, "room": name})
+        })),
+        _ => Handled::Done(Err(Code::EventNotAllowed.into())),
+    }
+}
+
+fn join(session: &Arc<Session>, name: RoomName) -> Handled {
+    let config = session.tenant.config().clone();
+    let joined = |name: RoomName| json!({"ok": true, "room": name});
+    match session.join(&config, &name) {
+        Joining::Done(result) => Handled::Done(result.map(|()| joined(name))),
+        Joining::Waits(result) => Handled::Waits(Box::pin(async move { result.await.map(|()| joined(name)) })),
     }
 }
 
 /// `user:online` becomes `user:status` for everyone else of the tenant.
-fn online(session: &Arc<Session>) -> Result<serde_json::Value, Refusal> {
+fn online(session: &Arc<Session>) -> Answer {
+    let (tenant, now) = (&session.tenant, monotonic());
+    let quotas = &tenant.config().quotas;
+    tenant.egress.admit(quotas, now).or_else(|refusal| tenant.refuse(quotas, refusal))?;
     let data = json!({"user_id": session.user, "status": "online"});
     let data = RawValue::from_string(data.to_string()).expect("JSON's own text is JSON");
     let publication = Publication { target: Target::Tenant, except: Some(session.id), message: Message::new("user:status", data) };

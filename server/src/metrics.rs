@@ -32,6 +32,7 @@ struct ConnectLabels {
 struct RefusalLabels {
     tenant: String,
     code: &'static str,
+    enforced: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,6 +55,8 @@ pub struct Metrics {
     adapter_lost: Family<StageLabel, Counter>,
     /// Connections closed because they read too slowly.
     pub slow_consumer_disconnects: Counter,
+    /// Connections closed because other pods took their places while this pod was cut off from Redis.
+    pub quota_evictions: Counter,
     /// From publish to the hand-over to a local member's outlet.
     pub delivery_latency_seconds: Histogram,
     /// Messages handed to Redis for other pods.
@@ -91,6 +94,7 @@ impl Metrics {
             quota_refusals: make.family("carillon_quota_refusals", "Refusals after connect, by code"),
             adapter_lost: make.family("carillon_adapter_lost", "Messages between pods that were lost: publish, by this pod's own queue or Redis; receive, by a gap in a publisher's sequence or age"),
             slow_consumer_disconnects: make.metric("carillon_slow_consumer_disconnects", "Connections closed because they read too slowly"),
+            quota_evictions: make.metric("carillon_quota_evictions", "Connections closed because other pods took their places while this pod was cut off"),
             delivery_latency_seconds: make.histogram("carillon_delivery_latency", "From publish to the hand-over to the last local member", Unit::Seconds),
             adapter_published: make.metric("carillon_adapter_published", "Messages handed to Redis for other pods"),
             adapter_received: make.metric("carillon_adapter_received", "Messages received from other pods"),
@@ -141,7 +145,9 @@ impl Metrics {
         self.messages_received.remove(&labels);
         self.messages_delivered.remove(&labels);
         for code in Code::ALL {
-            self.quota_refusals.remove(&RefusalLabels { tenant: tenant.to_string(), code: code.as_str() });
+            for enforced in ["true", "false"] {
+                self.quota_refusals.remove(&RefusalLabels { tenant: tenant.to_string(), code: code.as_str(), enforced });
+            }
             self.connects.remove(&ConnectLabels { tenant: tenant.to_string(), result: code.as_str() });
         }
         self.connects.remove(&ConnectLabels { tenant: tenant.to_string(), result: "ok" });
@@ -155,8 +161,9 @@ impl Metrics {
     }
 
     /// Counts a refusal after connect.
-    pub fn refusal(&self, tenant: &TenantMetrics, code: Code) {
-        self.quota_refusals.get_or_create(&RefusalLabels { tenant: tenant.label.clone(), code: code.as_str() }).inc();
+    pub fn refusal(&self, tenant: &TenantMetrics, code: Code, enforced: bool) {
+        let enforced = if enforced { "true" } else { "false" };
+        self.quota_refusals.get_or_create(&RefusalLabels { tenant: tenant.label.clone(), code: code.as_str(), enforced }).inc();
     }
 
     /// Counts messages between pods that this pod failed to send.

@@ -1,6 +1,7 @@
 //! A proven identity: everything after the handshake starts from a [`Session`].
 
 use std::{
+    pin::Pin,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -8,8 +9,15 @@ use std::{
 use carillon_tenant::{Code, ConnectionId, KeyFingerprint, Refusal, RoomName, Scope, TenantConfig, UserId};
 
 use crate::{
+    commands::Inbox,
     fan_out::{Admission, Message, Outlet, SendError, Tenant},
-    quota::rate::{Rate, RateState},
+    quota::{
+        Place,
+        book::Answer,
+        monotonic,
+        rate::{Rate, RateState},
+        rates::Budget,
+    },
 };
 
 /// At most one `rt:quota` per connection in this time.
@@ -28,14 +36,26 @@ pub struct Session {
     pub key: KeyFingerprint,
     /// The way to it.
     pub outlet: Outlet,
+    /// What waits to be handled.
+    pub inbox: Inbox,
     state: Mutex<State>,
+}
+
+/// What joining a room comes to.
+pub enum Joining {
+    /// It is done.
+    Done(Result<(), Refusal>),
+    /// The other pods have to be asked.
+    Waits(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
 }
 
 #[derive(Debug)]
 struct State {
     /// Its place among the tenant's connections; `None` once it is closed.
     admission: Option<Admission>,
-    rooms: Vec<RoomName>,
+    rooms: Vec<(RoomName, Place)>,
+    /// Rooms that a place is waited for in.
+    joining: usize,
     rate: RateState,
     connected_at: Instant,
     noticed_at: Option<Instant>,
@@ -54,11 +74,12 @@ impl Session {
         let state = State {
             admission: Some(admission),
             rooms: Vec::new(),
+            joining: 0,
             rate: RateState::default(),
             connected_at: Instant::now(),
             noticed_at: None,
         };
-        Arc::new(Self { id, tenant, user, key, outlet, state: Mutex::new(state) })
+        Arc::new(Self { id, tenant, user, key, outlet, inbox: Inbox::default(), state: Mutex::new(state) })
     }
 
     /// Starts to hear the tenant. What comes waits in the outlet until the client is told that it is connected.
@@ -81,7 +102,7 @@ impl Session {
     pub fn close(&self) -> bool {
         let mut state = self.lock();
         let Some(_admission) = state.admission.take() else { return false };
-        for name in std::mem::take(&mut state.rooms) {
+        for (name, _place) in std::mem::take(&mut state.rooms) {
             self.tenant.leave(self.id, &name);
         }
         self.tenant.exit(self);
@@ -99,47 +120,90 @@ impl Session {
     ///
     /// The limit that was met.
     pub fn admit_message(&self, config: &TenantConfig, bytes: usize) -> Result<(), Refusal> {
-        let quotas = &config.quotas;
-        let bytes = bytes as u64;
-        if bytes > u64::from(quotas.message_bytes_max) {
-            return Err(Refusal::limit(Code::MessageBytesMax, Scope::Message, quotas.message_bytes_max.into(), bytes));
+        let (quotas, tenant) = (&config.quotas, &self.tenant);
+        let (bytes, max) = (bytes as u64, u64::from(quotas.message_bytes_max));
+        if bytes > max {
+            tenant.refuse(quotas, Refusal::limit(Code::MessageBytesMax, Scope::Message, max, bytes))?;
         }
-        let Some(per_second) = quotas.messages_rate_per_second_per_connection.max() else { return Ok(()) };
-        let rate = Rate { per_second, burst: quotas.messages_burst_per_connection };
-        let mut state = self.lock();
-        let now = state.connected_at.elapsed();
-        state.rate.admit(now, rate).map_err(|wait| {
-            let limit = u64::from(per_second);
-            Refusal { current: None, ..Refusal::limit(Code::MessagesRatePerConnection, Scope::Connection, limit, limit) }
-                .retry_after_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
-        })
+        let now = monotonic();
+        if let Some(per_second) = quotas.messages_rate_per_second_per_connection.max() {
+            let rate = Rate::new(per_second, quotas.messages_burst_per_connection);
+            if let Err(wait) = self.lock().rate.admit(now, rate) {
+                let limit = u64::from(per_second);
+                let refusal = Refusal { current: None, ..Refusal::limit(Code::MessagesRatePerConnection, Scope::Connection, limit, limit) };
+                tenant.refuse(quotas, refusal.retry_after_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))?;
+            }
+        }
+        tenant.rates.admit(Budget::Messages, 1, quotas, now).or_else(|refusal| tenant.refuse(quotas, refusal))
     }
 
-    /// Joins a room. True when it was not in.
-    ///
-    /// # Errors
-    ///
-    /// The limit that was met.
-    pub fn join(self: &Arc<Self>, config: &TenantConfig, name: &RoomName) -> Result<bool, Refusal> {
+    /// Joins a room, at once or when the fleet has a place in it.
+    pub fn join(self: &Arc<Self>, config: &Arc<TenantConfig>, name: &RoomName) -> Joining {
+        match self.start_joining(config, name) {
+            Ok(joining) => joining,
+            Err(refusal) => Joining::Done(Err(refusal)),
+        }
+    }
+
+    fn start_joining(self: &Arc<Self>, config: &Arc<TenantConfig>, name: &RoomName) -> Result<Joining, Refusal> {
+        let quotas = &config.quotas;
+        {
+            let mut state = self.lock();
+            if state.admission.is_none() || state.rooms.iter().any(|(other, _)| other == name) {
+                return Ok(Joining::Done(Ok(())));
+            }
+            let (current, max) = ((state.rooms.len() + state.joining) as u64, u64::from(quotas.rooms_per_connection_max));
+            if current >= max {
+                self.tenant.refuse(quotas, Refusal::limit(Code::RoomsPerConnectionMax, Scope::Connection, max, current))?;
+            }
+            state.joining += 1;
+        }
+        let reserved = self.tenant.reserve_room(quotas, name);
+        match self.tenant.counts.member(name, reserved.is_ok(), quotas) {
+            Ok(answer) => Ok(Joining::Done(self.finish_joining(config, name, reserved, answer))),
+            Err(waiting) => {
+                let (session, config, name) = (self.clone(), config.clone(), name.clone());
+                Ok(Joining::Waits(Box::pin(async move {
+                    let answer = waiting.await.expect("whoever waits is answered");
+                    session.finish_joining(&config, &name, reserved, answer)
+                })))
+            }
+        }
+    }
+
+    fn finish_joining(
+        self: &Arc<Self>,
+        config: &TenantConfig,
+        name: &RoomName,
+        reserved: Result<bool, Refusal>,
+        answer: (Answer, Option<Place>),
+    ) -> Result<(), Refusal> {
+        let quotas = &config.quotas;
+        let concluded = self.tenant.conclude(quotas, answer);
+        if let (Ok(true), false) = (&reserved, matches!(concluded, Ok((true, _)))) {
+            self.tenant.rates.refund(Budget::RoomCreations, 1, quotas);
+        }
         let mut state = self.lock();
-        if state.admission.is_none() || state.rooms.contains(name) {
-            return Ok(false);
+        state.joining -= 1;
+        match (concluded, reserved) {
+            // The rate knows when trying again helps.
+            (Err(Refusal { code: Code::RoomCreateRate, .. }), Err(refusal)) | (Err(refusal), _) => Err(refusal),
+            // One that was closed meanwhile joins nothing more: its place goes back at the end of this.
+            (Ok(_), _) if state.admission.is_none() => Ok(()),
+            (Ok((_, place)), _) => {
+                self.tenant.join(self, name);
+                state.rooms.push((name.clone(), place));
+                Ok(())
+            }
         }
-        let (current, max) = (state.rooms.len() as u64, u64::from(config.quotas.rooms_per_connection_max));
-        if current >= max {
-            return Err(Refusal::limit(Code::RoomsPerConnectionMax, Scope::Connection, max, current));
-        }
-        state.rooms.push(name.clone());
-        self.tenant.join(self, name);
-        Ok(true)
     }
 
     /// Leaves a room. True when it was in.
     pub fn leave(&self, name: &RoomName) -> bool {
         let mut state = self.lock();
-        let Some(index) = state.rooms.iter().position(|other| other == name) else { return false };
-        state.rooms.swap_remove(index);
+        let Some(index) = state.rooms.iter().position(|(other, _)| other == name) else { return false };
         self.tenant.leave(self.id, name);
+        state.rooms.swap_remove(index);
         true
     }
 

@@ -206,6 +206,19 @@ impl Code {
         )
     }
 
+    /// True when the limit is one of how fast, not of how much: waiting helps.
+    pub const fn is_rate(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionsRate
+                | Self::RoomCreateRate
+                | Self::MessagesRate
+                | Self::MessagesRatePerConnection
+                | Self::PublishRate
+                | Self::EgressRate
+        )
+    }
+
     /// True when a quota of the tenant was met: in a dry run such a refusal is only counted.
     pub const fn is_quota(self) -> bool {
         matches!(
@@ -270,6 +283,19 @@ pub enum Scope {
     Connection,
     /// One message.
     Message,
+}
+
+impl Scope {
+    /// What the quota of `code` counts over; what is no quota counts over the tenant.
+    pub const fn of(code: Code) -> Self {
+        match code {
+            Code::ConnectionsPerUserMax => Self::User,
+            Code::RoomMembersMax => Self::Room,
+            Code::RoomsPerConnectionMax | Code::MessagesRatePerConnection => Self::Connection,
+            Code::MessageBytesMax | Code::PublishBytesMax => Self::Message,
+            _ => Self::Tenant,
+        }
+    }
 }
 
 /// A refusal as a value: the limit that was met, ready to be told to the client.

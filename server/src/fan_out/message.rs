@@ -40,6 +40,8 @@ pub enum Target {
     Room(RoomName),
     /// Every connection of these users.
     Users(Arc<[UserId]>),
+    /// No connection, but the pods themselves: they give back what they hold of the tenant's quotas and don't use.
+    Pods,
 }
 
 /// A message on its way to its target.

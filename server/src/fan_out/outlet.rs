@@ -85,6 +85,11 @@ impl Outlet {
         self.transport.cut()
     }
 
+    /// True once it was cut.
+    pub fn is_cut(&self) -> bool {
+        self.transport.has_ended()
+    }
+
     /// Ends the connection for good: the client is told, so that it does not come back by itself, and what is left of the
     /// transport is cut soon after.
     pub fn disconnect(&self) {

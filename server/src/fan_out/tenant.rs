@@ -3,15 +3,24 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, Guard};
-use carillon_tenant::{Code, ConnectionId, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId};
+use carillon_tenant::{Code, ConnectionId, Quotas, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId, push::FleetUsage};
 
 use super::{Publication, Room, Target, rooms::QueueFull};
 use crate::{
     fleet::Fleet,
     metrics::{Metrics, TenantMetrics},
+    quota::{
+        Counts, Place,
+        book::{Answer, Excess, Refused},
+        egress::Egress,
+        monotonic,
+        rates::{Budget, Demand, Rates},
+        refusals::Refusals,
+    },
     session::Session,
 };
 
@@ -24,23 +33,25 @@ pub struct Tenant {
     pub metrics: TenantMetrics,
     /// The server's metrics.
     pub counters: Arc<Metrics>,
+    /// The other servers.
+    pub fleet: Fleet,
+    /// What it counts over the fleet.
+    pub counts: Arc<Counts>,
+    /// What it may do how fast.
+    pub rates: Rates,
+    /// What is delivered to its connections.
+    pub egress: Egress,
+    /// Which quotas were met lately.
+    pub refusals: Refusals,
     config: ArcSwap<TenantConfig>,
-    fleet: Fleet,
     everyone: Arc<Room>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    connections: u64,
-    users: HashMap<UserId, User>,
+    users: HashMap<UserId, Vec<Arc<Session>>>,
     rooms: HashMap<RoomName, Arc<Room>>,
-}
-
-#[derive(Debug, Default)]
-struct User {
-    admitted: u64,
-    sessions: Vec<Arc<Session>>,
 }
 
 /// What a tenant uses on this pod.
@@ -58,12 +69,12 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Admission {
     tenant: Arc<Tenant>,
-    user: UserId,
+    _place: Place,
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.tenant.release(&self.user);
+        self.tenant.metrics.connections.dec();
         self.tenant.fleet.unhost(&self.tenant.id);
     }
 }
@@ -71,17 +82,21 @@ impl Drop for Admission {
 impl Tenant {
     /// A tenant that nobody is connected to yet.
     pub fn new(config: Arc<TenantConfig>, counters: Arc<Metrics>, fleet: Fleet) -> Arc<Self> {
-        let tenant = Self {
+        let tenant = Arc::new_cyclic(|tenant| Self {
             id: config.id.clone(),
             metrics: counters.tenant(&config.id),
             counters,
+            counts: Counts::new(tenant.clone(), fleet.pod(), !fleet.is_alone()),
             fleet,
+            rates: Rates::default(),
+            egress: Egress::default(),
+            refusals: Refusals::default(),
             everyone: Arc::default(),
             state: Mutex::default(),
             config: ArcSwap::new(config),
-        };
+        });
         tenant.report_limits();
-        Arc::new(tenant)
+        tenant
     }
 
     /// The configuration in force. Load it once per event, and finish with it.
@@ -116,40 +131,90 @@ impl Tenant {
     ///
     /// The limit that was met.
     pub async fn admit(self: &Arc<Self>, config: &TenantConfig, user: &UserId) -> Result<Admission, Refusal> {
-        {
-            let mut state = self.lock();
-            let quotas = &config.quotas;
-            if let Some(max) = quotas.connections_max.max().filter(|_| quotas.connections_max.reached_by(state.connections)) {
-                return Err(Refusal::limit(Code::ConnectionsMax, Scope::Tenant, max.into(), state.connections));
-            }
-            let of_user = state.users.get(user).map_or(0, |user| user.admitted);
-            if let Some(max) = quotas.connections_per_user_max.max().filter(|_| quotas.connections_per_user_max.reached_by(of_user)) {
-                return Err(Refusal::limit(Code::ConnectionsPerUserMax, Scope::User, max.into(), of_user));
-            }
-            state.connections += 1;
-            state.users.entry(user.clone()).or_default().admitted += 1;
-            self.metrics.connections.inc();
-        }
-        // Made before the wait, so that a cancelled handshake gives the place back, too.
-        let admission = Admission { tenant: self.clone(), user: user.clone() };
+        let quotas = &config.quotas;
+        self.rates.admit(Budget::Connects, 1, quotas, monotonic()).or_else(|refusal| self.refuse(quotas, refusal))?;
+        let place = self.conclude(&config.quotas, self.counts.connection(user, &config.quotas).await)?.1;
+        self.metrics.connections.inc();
+        // Made before the wait, so that a cancelled handshake gives the place back, too. The bus counts it from its first moment on.
+        let admission = Admission { tenant: self.clone(), _place: place };
         self.fleet.host(&self.id).await;
         Ok(admission)
+    }
+
+    /// What a claim came to: whether a room came into being, and the place; or the refusal. In a dry run a refusal is only noted.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub fn conclude(&self, quotas: &Quotas, (answer, place): (Answer, Option<Place>)) -> Result<(bool, Place), Refusal> {
+        let (created, refused) = match answer {
+            Answer::Taken { created } => (created, None),
+            Answer::TakenBeyond(refused) | Answer::Refused(refused) => (false, Some(refused)),
+        };
+        if let Some(Refused { code, limit, current }) = refused {
+            let refusal = Refusal::limit(code, Scope::of(code), limit, current);
+            self.refuse(quotas, if code.is_rate() { refusal.retry_after_ms(1000) } else { refusal })?;
+        }
+        Ok((created, place.expect("what was not refused was taken")))
+    }
+
+    /// Whether a room may come into being by a join: true when that was charged, and is to be refunded if none does.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, if one has to.
+    pub fn reserve_room(&self, quotas: &Quotas, name: &RoomName) -> Result<bool, Refusal> {
+        if self.lock().rooms.contains_key(name) {
+            return Ok(false);
+        }
+        self.rates.admit(Budget::RoomCreations, 1, quotas, monotonic()).map(|()| true)
+    }
+
+    /// What is asked of this pod.
+    pub fn demand(&self, now: Duration) -> Demand {
+        let egress_bytes_per_second = self.egress.per_second(&self.config().quotas, now);
+        Demand { egress_bytes_per_second, ..self.rates.demand(now) }
     }
 
     /// Lets a connected session hear the tenant and its user.
     pub fn enter(&self, session: &Arc<Session>) {
         self.everyone.join(session);
-        if let Some(user) = self.lock().users.get_mut(&session.user) {
-            user.sessions.push(session.clone());
-        }
+        self.lock().users.entry(session.user.clone()).or_default().push(session.clone());
     }
 
     /// The opposite of [`enter`](Self::enter).
     pub fn exit(&self, session: &Session) {
         self.everyone.leave(session.id);
-        if let Some(user) = self.lock().users.get_mut(&session.user) {
-            user.sessions.retain(|other| other.id != session.id);
+        let mut state = self.lock();
+        if let Some(sessions) = state.users.get_mut(&session.user) {
+            sessions.retain(|other| other.id != session.id);
+            if sessions.is_empty() {
+                state.users.remove(&session.user);
+            }
         }
+    }
+
+    /// Closes the transports of connections whose places other pods took while this one was cut off: those that came last. Their
+    /// clients come back by themselves, and are let in or refused as anybody.
+    pub fn cut(&self, excess: &Excess) {
+        let mut cut = 0;
+        let mut cut_last = |mut sessions: Vec<Arc<Session>>, count: u32| {
+            sessions.sort_by_key(|session| session.age());
+            cut += sessions.iter().take(count as usize).filter(|session| session.outlet.cut()).count() as u64;
+        };
+        for (room, count) in &excess.rooms {
+            let members = self.lock().rooms.get(room).map(|room| room.members());
+            cut_last(members.iter().flat_map(|members| members.iter().cloned()).collect(), *count);
+        }
+        for (user, count) in &excess.users {
+            cut_last(self.lock().users.get(user).cloned().unwrap_or_default(), *count);
+        }
+        let everyone = self.everyone.members();
+        let standing: Vec<_> = everyone.iter().filter(|session| !session.outlet.is_cut()).cloned().collect();
+        let gone = u32::try_from(everyone.len() - standing.len()).unwrap_or(u32::MAX);
+        cut_last(standing, excess.connections.saturating_sub(gone));
+        self.counters.quota_evictions.inc_by(cut);
+        tracing::warn!(tenant = %self.id, connections = cut, "connections closed: other pods took their places while this pod was cut off");
     }
 
     /// Adds `session` to a room, which is made when it is not there.
@@ -199,11 +264,15 @@ impl Tenant {
             }
             Target::Users(users) => {
                 for user in users.iter() {
-                    let sessions = self.lock().users.get(user).map(|user| user.sessions.clone()).unwrap_or_default();
+                    let sessions = self.lock().users.get(user).cloned().unwrap_or_default();
                     for session in sessions.iter().filter(|session| Some(session.id) != *except) {
                         session.deliver(message);
                     }
                 }
+                Ok(())
+            }
+            Target::Pods => {
+                self.counts.recalled();
                 Ok(())
             }
         }
@@ -211,25 +280,13 @@ impl Tenant {
 
     /// What the tenant uses on this pod.
     pub fn usage(&self) -> Usage {
-        let state = self.lock();
-        Usage { connections: state.connections, users: state.users.len() as u64, rooms: state.rooms.len() as u64 }
+        let (connections, users, rooms) = self.counts.used();
+        Usage { connections: connections.into(), users: users.into(), rooms: rooms.into() }
     }
 
     /// Every open connection on this pod.
     pub fn sessions(&self) -> Arc<[Arc<Session>]> {
         self.everyone.members()
-    }
-
-    fn release(&self, user: &UserId) {
-        let mut state = self.lock();
-        state.connections -= 1;
-        if let Some(entry) = state.users.get_mut(user) {
-            entry.admitted -= 1;
-            if entry.admitted == 0 {
-                state.users.remove(user);
-            }
-        }
-        self.metrics.connections.dec();
     }
 
     fn report_limits(&self) {

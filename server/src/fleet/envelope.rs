@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version u8 | sequence u64 | published_at_ms u64 | flags u8 | publisher text | event text
-//! | except u64, if flagged | target: nothing, a room's text, or u16 and as many users' JSON texts | data: JSON, to the end
+//! | except u64, if flagged | target: nothing for all and for pods, a room's text, or u16 and as many users' JSON texts | data: JSON, to the end
 //! ```
 //!
 //! Numbers are little-endian, a text is its length (u16) and UTF-8. The data is copied, never parsed beyond one check that it is JSON.
@@ -24,6 +24,7 @@ const HEADER_BYTES: usize = 18;
 const TARGET_TENANT: u8 = 0;
 const TARGET_ROOM: u8 = 1;
 const TARGET_USERS: u8 = 2;
+const TARGET_PODS: u8 = 3;
 const HAS_EXCEPT: u8 = 0x80;
 
 /// Why bytes from the bus are no envelope.
@@ -59,6 +60,7 @@ impl Unnumbered {
             Target::Tenant => TARGET_TENANT,
             Target::Room(_) => TARGET_ROOM,
             Target::Users(_) => TARGET_USERS,
+            Target::Pods => TARGET_PODS,
         };
         bytes.push(VERSION);
         bytes.extend(0u64.to_le_bytes());
@@ -70,7 +72,7 @@ impl Unnumbered {
             bytes.extend(id.to_le_bytes());
         }
         match target {
-            Target::Tenant => {}
+            Target::Tenant | Target::Pods => {}
             Target::Room(name) => put_text(&mut bytes, name.as_str())?,
             Target::Users(users) => {
                 bytes.extend(u16::try_from(users.len()).map_err(|_| TooLarge)?.to_le_bytes());
@@ -134,6 +136,7 @@ impl<'a> Envelope<'a> {
         let except = if flags & HAS_EXCEPT == 0 { None } else { Some(ConnectionId(rest.u64()?)) };
         let target = match flags & !HAS_EXCEPT {
             TARGET_TENANT => Target::Tenant,
+            TARGET_PODS => Target::Pods,
             TARGET_ROOM => Target::Room(RoomName::new(rest.text()?).map_err(|_| DecodeError::Malformed)?),
             TARGET_USERS => {
                 let count = u16::from_le_bytes(rest.array()?);

@@ -15,6 +15,14 @@ pub fn tenant_of_bus(channel: &str) -> Option<&str> {
     channel.strip_prefix("carillon:{")?.strip_suffix("}:bus")
 }
 
+/// What a tenant's pods count together: the pods, the users, the rooms.
+pub fn counts(tenant: &TenantId) -> [String; 3] {
+    ["pods", "users", "rooms"].map(|part| format!("carillon:{{{tenant}}}:quota:{part}"))
+}
+
+/// The pods that live, by the time until which they are known to.
+pub const PODS: &str = "carillon:{fleet}:pods";
+
 /// Where a pod says that it lives, and where it is reached.
 pub fn pod(pod: &str) -> String {
     format!("carillon:{{fleet}}:pod:{pod}")

@@ -22,11 +22,11 @@ use std::{
 };
 
 use carillon_tenant::{SecretBytes, TenantId};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::{inbound::Inbound, outbound::Outbound, redis::Redis, registry::Registry, sequences::Sequences, subscriptions::Subscriptions};
-use crate::{config_store::ConfigStore, fan_out::Publication, metrics::Metrics};
+use self::{inbound::Inbound, outbound::Outbound, redis::{Redis, RedisError, Script}, registry::Registry, sequences::Sequences, subscriptions::Subscriptions};
+use crate::{config_store::ConfigStore, fan_out::Publication, metrics::Metrics, quota::wire};
 
 /// The longest id of a pod, in bytes.
 const POD_BYTES_MAX: usize = 253;
@@ -70,6 +70,7 @@ struct Member {
     subscriptions: Arc<Subscriptions>,
     outbound: Outbound,
     registry: Arc<Registry>,
+    counting: Script,
     leaving: CancellationToken,
     /// What leaving waits for; taken by the one who leaves.
     tasks: Mutex<Option<Tasks>>,
@@ -123,6 +124,7 @@ impl Fleet {
             subscriptions,
             outbound,
             registry,
+            counting: Script::new(wire::SCRIPT),
             leaving,
             tasks: Mutex::new(Some(Tasks { registered, connected })),
             _stop_on_drop: stop.clone().drop_guard(),
@@ -181,6 +183,33 @@ impl Fleet {
     /// The key of the MAC of session ids that this fleet keeps in Redis; `None` without Redis, or when it does not answer in time.
     pub async fn session_key(&self) -> Option<SecretBytes> {
         session_key::agree(&self.member.as_ref()?.redis).await
+    }
+
+    /// True when there is no other pod, and no Redis.
+    pub fn is_alone(&self) -> bool {
+        self.member.is_none()
+    }
+
+    /// True while Redis answers.
+    pub fn reaches_redis(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.redis.up())
+    }
+
+    /// Sees Redis come and go; `None` without one.
+    pub fn watch_redis(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.member.as_ref()?.redis.watch_up())
+    }
+
+    /// Pods that live; the last number known while Redis is away.
+    pub fn pods(&self) -> u32 {
+        self.member.as_ref().map_or(1, |member| member.registry.live())
+    }
+
+    /// Runs an exchange about what a tenant's pods count together: see [`wire`]. `None` when no answer came.
+    pub async fn exchange(&self, tenant: &TenantId, arguments: Vec<String>) -> Option<Vec<i64>> {
+        let member = self.member.as_ref()?;
+        let answer: Result<_, RedisError> = member.redis.run_script(&member.counting, keys::counts(tenant).into(), arguments).await;
+        answer.inspect_err(|error| tracing::debug!(%tenant, error = error.details(), "no answer about quotas")).ok()
     }
 
     /// Commands sent to Redis so far.

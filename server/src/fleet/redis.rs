@@ -11,12 +11,13 @@ use std::{
 use bytes::Bytes;
 use fred::{
     clients::{Client, WithOptions},
-    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
+    interfaces::{ClientLike, EventInterface, KeysInterface, LuaInterface, PubsubInterface},
     types::{
-        Builder, Expiration, Message, RespVersion, SetOptions,
+        Builder, Message, RespVersion, SetOptions,
         config::{Config, Options, ReconnectPolicy, TcpConfig},
     },
 };
+use sha1::{Digest, Sha1};
 use tokio::{
     sync::{Notify, broadcast, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -42,6 +43,21 @@ const COMMANDS_WAITING_MAX: usize = 16_384;
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// After so many pings without an answer a connection that looks open is given up.
 const PINGS_UNANSWERED_MAX: u32 = 3;
+
+/// A script, and the name that Redis gives it.
+#[derive(Debug)]
+pub struct Script {
+    source: &'static str,
+    sha1: String,
+}
+
+impl Script {
+    /// A script to run.
+    pub fn new(source: &'static str) -> Self {
+        let sha1 = Sha1::digest(source).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { source, sha1 }
+    }
+}
 
 /// Redis gave no answer, or one that says no.
 pub type RedisError = fred::error::Error;
@@ -162,10 +178,19 @@ impl Redis {
         self.count().commands.client.get(key).await
     }
 
-    /// Sets a key that goes by itself after `lifetime`.
-    pub async fn lease(&self, key: &str, value: Bytes, lifetime: Duration) -> Result<(), RedisError> {
-        let lifetime = Expiration::PX(i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX));
-        self.count().commands.client.set(key, value, Some(lifetime), None, false).await
+    /// Runs a script over keys of one slot. Redis is sent the source only when it does not know it yet.
+    pub async fn run_script<K>(&self, script: &Script, keys: Vec<String>, arguments: Vec<K>) -> Result<Vec<i64>, RedisError>
+    where
+        K: Clone + Into<fred::types::Value> + Send,
+    {
+        let arguments: Vec<fred::types::Value> = arguments.into_iter().map(Into::into).collect();
+        let known = self.count().commands.client.evalsha(script.sha1.as_str(), keys.clone(), arguments.clone()).await;
+        match known {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                self.count().commands.client.eval(script.source, keys, arguments).await
+            }
+            answer => answer,
+        }
     }
 
     /// Sets a key unless it is there.

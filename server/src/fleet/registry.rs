@@ -3,17 +3,21 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     keys,
-    redis::{Redis, RedisError},
+    redis::{Redis, RedisError, Script},
 };
 
 /// How long an entry outlives its pod.
@@ -39,6 +43,9 @@ pub struct Registry {
     redis: Arc<Redis>,
     key: String,
     entry: Vec<u8>,
+    pod: String,
+    script: Script,
+    live: AtomicU32,
     remembered: Mutex<HashMap<String, (SocketAddr, Instant)>>,
 }
 
@@ -46,7 +53,8 @@ impl Registry {
     /// The registry as `pod` sees it, which others reach at `address`.
     pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr) -> Arc<Self> {
         let entry = serde_json::to_vec(&Entry { address, boot_id: pod.to_owned() }).expect("an address and a text are JSON");
-        Arc::new(Self { redis, key: keys::pod(pod), entry, remembered: Mutex::default() })
+        let script = Script::new(include_str!("registry.lua"));
+        Arc::new(Self { redis, key: keys::pod(pod), entry, pod: pod.to_owned(), script, live: AtomicU32::new(1), remembered: Mutex::default() })
     }
 
     /// Keeps this pod's entry alive until `leaving`, then removes it.
@@ -63,14 +71,30 @@ impl Registry {
                 _ = up.changed() => {}
             }
             if self.redis.up()
-                && let Err(error) = self.redis.lease(&self.key, self.entry.clone().into(), LEASE).await
+                && let Err(error) = self.renew(LEASE).await
             {
                 tracing::warn!(error = error.details(), "this pod's registry entry was not renewed");
             }
         }
-        if let Err(error) = self.redis.delete(&self.key).await {
+        // An entry that lasts for a moment only, so that its place in the list goes with it.
+        if let Err(error) = self.renew(Duration::from_millis(1)).await {
             tracing::info!(error = error.details(), "this pod's registry entry is left to expire");
         }
+    }
+
+    /// Pods that live, this one included; the last number known while Redis is away.
+    pub fn live(&self) -> u32 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    async fn renew(&self, lease: Duration) -> Result<(), RedisError> {
+        let lease = lease.as_millis().to_string().into_bytes();
+        let arguments = [self.pod.clone().into_bytes(), self.entry.clone(), lease].map(Bytes::from);
+        let answer = self.redis.run_script(&self.script, vec![self.key.clone(), keys::PODS.to_owned()], arguments.to_vec()).await?;
+        if let Some(live) = answer.first().and_then(|live| u32::try_from(*live).ok()) {
+            self.live.store(live.max(1), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Where a pod is reached; `None` when it is gone.

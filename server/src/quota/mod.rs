@@ -1,3 +1,27 @@
 //! Limits, enforced.
+//!
+//! What a tenant counts over the fleet stands in a [`book`] on each pod, and in Redis, where a script decides ([`wire`]); the two meet in
+//! an [`exchange`]. A [`Place`] that was taken is given back when it is dropped.
 
+pub mod book;
+pub mod egress;
+pub mod exchange;
+mod meter;
+mod place;
 pub mod rate;
+pub mod rates;
+pub mod refusals;
+pub mod wire;
+
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+pub use place::{Counts, Place};
+
+/// The time since the process first asked: what all quotas go by.
+pub fn monotonic() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}

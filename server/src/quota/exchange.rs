@@ -1,0 +1,113 @@
+//! The exchanges of one tenant with Redis: one at a time, as soon as there is something to say, and no more often than needed.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::value::RawValue;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    book::{Excess, Outcome},
+    monotonic,
+    place::Waiter,
+    wire::Reply,
+};
+use crate::fan_out::{Message, Publication, Target, Tenant};
+
+/// How often a tenant is looked at when nothing is due.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// At most one recall of a tenant's unused places in this time.
+const RECALL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Does the tenant's exchanges as long as it has something to tell.
+pub(super) async fn drive(tenant: Arc<Tenant>) {
+    let mut redis = tenant.fleet.watch_redis();
+    let mut recalled_at = None;
+    loop {
+        let now = monotonic();
+        let metering = tenant.demand(now).is_something();
+        let mut due = {
+            let mut state = tenant.counts.lock();
+            if !metering && state.book.rest() {
+                state.driven = false;
+                return;
+            }
+            state.book.due(metering)
+        };
+        if due.is_some() && tenant.rates.wants_rebalance(now) {
+            due = Some(now);
+        }
+        if due.is_some_and(|due| due <= now) {
+            if exchange(&tenant, metering).await && recalled_at.is_none_or(|at| now.saturating_sub(at) >= RECALL_INTERVAL) {
+                recalled_at = Some(now);
+                recall(&tenant);
+            }
+            continue;
+        }
+        let wait = due.map_or(LOOK_INTERVAL, |due| due - now).min(LOOK_INTERVAL);
+        tokio::select! {
+            () = sleep_until(Instant::now() + wait) => {}
+            () = tenant.counts.changed.notified() => {}
+            () = came_or_went(&mut redis) => tenant.counts.lock().book.try_again(monotonic()),
+        }
+    }
+}
+
+/// One exchange; true when other pods are to give back what they don't use.
+async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
+    let config = tenant.config().clone();
+    let (quotas, fleet) = (&config.quotas, &tenant.fleet);
+    let demand = tenant.demand(monotonic());
+    let asked = tenant.counts.lock().book.ask(quotas, monotonic(), metering);
+    let reply = if fleet.reaches_redis() {
+        let arguments = asked.request.arguments(quotas, fleet.pods(), demand);
+        fleet.exchange(&tenant.id, arguments).await.and_then(|numbers| Reply::read(&numbers, &asked.request))
+    } else {
+        None
+    };
+    if let Some(Reply::Granted(granted)) = &reply {
+        let now = monotonic();
+        let pods = u32::try_from(granted.pods).unwrap_or(u32::MAX);
+        tenant.rates.rebalance(&granted.demand, &demand, pods, quotas, now);
+        tenant.egress.learn(granted.demand.egress_bytes_per_second, demand.egress_bytes_per_second, quotas, now);
+    }
+    let outcome = {
+        let mut state = tenant.counts.lock();
+        match reply {
+            Some(reply) => state.book.answered(asked, reply, quotas, monotonic()),
+            None => {
+                let outcome = state.book.failed(asked, fleet.reaches_redis(), fleet.pods(), quotas, monotonic());
+                if state.book.is_on_share() {
+                    tenant.rates.alone(fleet.pods(), quotas, monotonic());
+                    tenant.egress.alone(fleet.pods(), quotas, monotonic());
+                }
+                outcome
+            }
+        }
+    };
+    let Outcome { served, excess, recall } = outcome;
+    for ((claim, waiter), answer) in served {
+        let waiter: Waiter = waiter;
+        // Whoever does not wait any more gives the place back by dropping it.
+        waiter.send((answer, tenant.counts.place(claim, answer))).ok();
+    }
+    if excess != Excess::default() {
+        tenant.cut(&excess);
+    }
+    recall
+}
+
+/// Asks the other pods to give back what they don't use.
+fn recall(tenant: &Arc<Tenant>) {
+    let message = Message::new("", RawValue::NULL.to_owned());
+    tenant.fleet.publish(&tenant.id, &Publication { target: Target::Pods, except: None, message });
+}
+
+async fn came_or_went(redis: &mut Option<watch::Receiver<bool>>) {
+    match redis {
+        Some(redis) => _ = redis.changed().await,
+        None => std::future::pending().await,
+    }
+}
