@@ -36,7 +36,7 @@ impl MessageHandler<LocalAdapter, Handler> for Commands {
             (Ok(answer), Some(Ok(ack))) => acknowledge(session, ack, &answer),
             (Ok(_), _) => {}
             (Err(refusal), ack) => {
-                session.tenant.counters.refusal(&session.tenant.metrics, refusal.code);
+                session.tenant.counters.refusal(&session.tenant.metrics, refusal.code, true);
                 tracing::debug!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, code = %refusal.code, "refused");
                 match ack {
                     Some(Ok(ack)) => acknowledge(session, ack, &json!({"ok": false, "error": refusal})),

@@ -32,6 +32,7 @@ struct ConnectLabels {
 struct RefusalLabels {
     tenant: String,
     code: &'static str,
+    enforced: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,7 +89,7 @@ impl Metrics {
             rooms: make.family("carillon_rooms", "Rooms of a tenant with members on this pod"),
             messages_received: make.family("carillon_messages_received", "Messages received from a tenant's clients"),
             messages_delivered: make.family("carillon_messages_delivered", "Messages handed to a tenant's connections on this pod"),
-            quota_refusals: make.family("carillon_quota_refusals", "Refusals after connect, by code"),
+            quota_refusals: make.family("carillon_quota_refusals", "Refusals after connect, by code; enforced is false for what a dry run let pass, connects among it"),
             adapter_lost: make.family("carillon_adapter_lost", "Messages between pods that were lost: publish, by this pod's own queue or Redis; receive, by a gap in a publisher's sequence or age"),
             slow_consumer_disconnects: make.metric("carillon_slow_consumer_disconnects", "Connections closed because they read too slowly"),
             delivery_latency_seconds: make.histogram("carillon_delivery_latency", "From publish to the hand-over to the last local member", Unit::Seconds),
@@ -141,7 +142,9 @@ impl Metrics {
         self.messages_received.remove(&labels);
         self.messages_delivered.remove(&labels);
         for code in Code::ALL {
-            self.quota_refusals.remove(&RefusalLabels { tenant: tenant.to_string(), code: code.as_str() });
+            for enforced in ["true", "false"] {
+                self.quota_refusals.remove(&RefusalLabels { tenant: tenant.to_string(), code: code.as_str(), enforced });
+            }
             self.connects.remove(&ConnectLabels { tenant: tenant.to_string(), result: code.as_str() });
         }
         self.connects.remove(&ConnectLabels { tenant: tenant.to_string(), result: "ok" });
@@ -154,9 +157,10 @@ impl Metrics {
         self.connects.get_or_create(&ConnectLabels { tenant, result }).inc();
     }
 
-    /// Counts a refusal after connect.
-    pub fn refusal(&self, tenant: &TenantMetrics, code: Code) {
-        self.quota_refusals.get_or_create(&RefusalLabels { tenant: tenant.label.clone(), code: code.as_str() }).inc();
+    /// Counts a refusal after connect; not `enforced`, what would have been one.
+    pub fn refusal(&self, tenant: &TenantMetrics, code: Code, enforced: bool) {
+        let enforced = if enforced { "true" } else { "false" };
+        self.quota_refusals.get_or_create(&RefusalLabels { tenant: tenant.label.clone(), code: code.as_str(), enforced }).inc();
     }
 
     /// Counts messages between pods that this pod failed to send.

@@ -105,7 +105,7 @@ impl Session {
             return Err(Refusal::limit(Code::MessageBytesMax, Scope::Message, quotas.message_bytes_max.into(), bytes));
         }
         let Some(per_second) = quotas.messages_rate_per_second_per_connection.max() else { return Ok(()) };
-        let rate = Rate { per_second, burst: quotas.messages_burst_per_connection };
+        let rate = Rate::new(per_second, quotas.messages_burst_per_connection);
         let mut state = self.lock();
         let now = state.connected_at.elapsed();
         state.rate.admit(now, rate).map_err(|wait| {
@@ -146,7 +146,10 @@ impl Session {
     /// Sends to this connection alone.
     pub fn deliver(self: &Arc<Self>, message: &Arc<Message>) {
         match self.outlet.send(message) {
-            Ok(()) => _ = self.tenant.metrics.messages_delivered.inc(),
+            Ok(()) => {
+                self.tenant.metrics.messages_delivered.inc();
+                self.tenant.egress.charge(message.data.get().len() as u64);
+            }
             Err(SendError::Closed) => {}
             Err(SendError::Full) => self.drop_slow_consumer(),
         }

@@ -12,6 +12,7 @@ use super::{Publication, Room, Target, rooms::QueueFull};
 use crate::{
     fleet::Fleet,
     metrics::{Metrics, TenantMetrics},
+    quota::{egress::Egress, rates::Rates, refusals::Refusals},
     session::Session,
 };
 
@@ -24,6 +25,12 @@ pub struct Tenant {
     pub metrics: TenantMetrics,
     /// The server's metrics.
     pub counters: Arc<Metrics>,
+    /// Its rate budgets.
+    pub rates: Rates,
+    /// Bytes delivered to its connections.
+    pub egress: Egress,
+    /// What it was refused lately.
+    pub refusals: Refusals,
     config: ArcSwap<TenantConfig>,
     fleet: Fleet,
     everyone: Arc<Room>,
@@ -75,6 +82,9 @@ impl Tenant {
             id: config.id.clone(),
             metrics: counters.tenant(&config.id),
             counters,
+            rates: Rates::default(),
+            egress: Egress::default(),
+            refusals: Refusals::default(),
             fleet,
             everyone: Arc::default(),
             state: Mutex::default(),

@@ -33,7 +33,7 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Perm
     })?;
     let tenant = tenant.ok_or_else(|| unauthenticated(Code::SignatureInvalid))?;
     if !allowed {
-        core.metrics.refusal(&tenant.metrics, Code::PublishNotAllowed);
+        core.metrics.refusal(&tenant.metrics, Code::PublishNotAllowed, true);
         return Err(Problem::from_code(StatusCode::FORBIDDEN, Code::PublishNotAllowed));
     }
     Ok(tenant)

@@ -53,7 +53,7 @@ async fn handle(core: &Core, tenant: &str, headers: &HeaderMap, body: &mut Body)
     let body = request_body::read_json(headers, body).await?;
     let config = tenant.config().clone();
     if config.suspended {
-        core.metrics.refusal(&tenant.metrics, Code::TenantSuspended);
+        core.metrics.refusal(&tenant.metrics, Code::TenantSuspended, true);
         return Err(Problem::from_code(StatusCode::FORBIDDEN, Code::TenantSuspended));
     }
     let events = Events::parse(&body).map_err(malformed)?;
@@ -66,7 +66,7 @@ fn check(core: &Core, tenant: &Tenant, config: &TenantConfig, events: &Events<'_
     let checked = events.as_slice().iter().enumerate().map(|(index, event)| {
         let (max, bytes) = (u64::from(config.quotas.publish_bytes_max), event.data.get().len() as u64);
         if bytes > max {
-            core.metrics.refusal(&tenant.metrics, Code::PublishBytesMax);
+            core.metrics.refusal(&tenant.metrics, Code::PublishBytesMax, true);
             let refusal = Refusal::limit(Code::PublishBytesMax, Scope::Message, max, bytes);
             let detail = format!("{}: {}", events.field(index, "data"), refusal.message);
             return Err(Problem::from_refusal(StatusCode::PAYLOAD_TOO_LARGE, &refusal).with_detail(detail));
