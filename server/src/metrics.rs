@@ -91,7 +91,7 @@ impl Metrics {
             rooms: make.family("carillon_rooms", "Rooms of a tenant with members on this pod"),
             messages_received: make.family("carillon_messages_received", "Messages received from a tenant's clients"),
             messages_delivered: make.family("carillon_messages_delivered", "Messages handed to a tenant's connections on this pod"),
-            quota_refusals: make.family("carillon_quota_refusals", "Refusals after connect, by code"),
+            quota_refusals: make.family("carillon_quota_refusals", "Refusals after connect, by code; enforced is false for what a dry run let pass, connects among it"),
             adapter_lost: make.family("carillon_adapter_lost", "Messages between pods that were lost: publish, by this pod's own queue or Redis; receive, by a gap in a publisher's sequence or age"),
             slow_consumer_disconnects: make.metric("carillon_slow_consumer_disconnects", "Connections closed because they read too slowly"),
             quota_evictions: make.metric("carillon_quota_evictions", "Connections closed because other pods took their places while this pod was cut off"),
@@ -160,7 +160,7 @@ impl Metrics {
         self.connects.get_or_create(&ConnectLabels { tenant, result }).inc();
     }
 
-    /// Counts a refusal after connect.
+    /// Counts a refusal after connect; not `enforced`, what would have been one.
     pub fn refusal(&self, tenant: &TenantMetrics, code: Code, enforced: bool) {
         let enforced = if enforced { "true" } else { "false" };
         self.quota_refusals.get_or_create(&RefusalLabels { tenant: tenant.label.clone(), code: code.as_str(), enforced }).inc();

@@ -210,7 +210,10 @@ impl Session {
     /// Sends to this connection alone.
     pub fn deliver(self: &Arc<Self>, message: &Arc<Message>) {
         match self.outlet.send(message) {
-            Ok(()) => _ = self.tenant.metrics.messages_delivered.inc(),
+            Ok(()) => {
+                self.tenant.metrics.messages_delivered.inc();
+                self.tenant.egress.charge(message.data.get().len() as u64);
+            }
             Err(SendError::Closed) => {}
             Err(SendError::Full) => self.drop_slow_consumer(),
         }

@@ -7,7 +7,10 @@ use carillon_crds::{Limit, RealtimeTenantSpec};
 use carillon_tenant::{
     Code, Permission, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
     compile::compile,
-    push::{Answer, Applied, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State, TenantUsage, UsageReport, digest},
+    push::{
+        Answer, Applied, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State, TenantUsage,
+        UsageReport, digest,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;

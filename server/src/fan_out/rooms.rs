@@ -165,14 +165,17 @@ impl State {
 }
 
 fn deliver(tenant: &Tenant, members: &[Arc<Session>], messages: &[Queued]) {
-    let mut delivered = 0;
+    let (mut delivered, mut bytes) = (0, 0);
     for member in members {
         for (message, except) in messages {
             if Some(member.id) == *except {
                 continue;
             }
             match member.outlet.send(message) {
-                Ok(()) => delivered += 1,
+                Ok(()) => {
+                    delivered += 1;
+                    bytes += message.data.get().len() as u64;
+                }
                 Err(SendError::Closed) => break,
                 Err(SendError::Full) => {
                     member.drop_slow_consumer();
@@ -182,6 +185,8 @@ fn deliver(tenant: &Tenant, members: &[Arc<Session>], messages: &[Queued]) {
         }
     }
     tenant.metrics.messages_delivered.inc_by(delivered);
+    tenant.egress.charge(bytes);
+    tenant.egress.charge(bytes);
 }
 
 fn observe(tenant: &Tenant, messages: &[Queued]) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use carillon_tenant::{Code, ConnectionId, Quotas, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId, push::FleetUsage};
+use carillon_tenant::{Code, ConnectionId, Quotas, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId};
 
 use super::{Publication, Room, Target, rooms::QueueFull};
 use crate::{

@@ -25,7 +25,14 @@ use carillon_tenant::{SecretBytes, TenantId};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::{inbound::Inbound, outbound::Outbound, redis::{Redis, RedisError, Script}, registry::Registry, sequences::Sequences, subscriptions::Subscriptions};
+use self::{
+    inbound::Inbound,
+    outbound::Outbound,
+    redis::{Redis, RedisError, Script},
+    registry::Registry,
+    sequences::Sequences,
+    subscriptions::Subscriptions,
+};
 use crate::{config_store::ConfigStore, fan_out::Publication, metrics::Metrics, quota::wire};
 
 /// The longest id of a pod, in bytes.

@@ -198,11 +198,6 @@ impl Redis {
         self.count().commands.client.set(key, value, None, Some(SetOptions::NX), false).await
     }
 
-    /// Removes a key.
-    pub async fn delete(&self, key: &str) -> Result<(), RedisError> {
-        self.count().commands.client.del(key).await
-    }
-
     /// Connects, keeps both connections and the gauge true to life, until `stop`.
     pub async fn run(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
         tokio::join!(self.commands.keep(&stop), self.subscriber.keep(&stop), self.watch(&metrics, &stop));

@@ -54,7 +54,15 @@ impl Registry {
     pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr) -> Arc<Self> {
         let entry = serde_json::to_vec(&Entry { address, boot_id: pod.to_owned() }).expect("an address and a text are JSON");
         let script = Script::new(include_str!("registry.lua"));
-        Arc::new(Self { redis, key: keys::pod(pod), entry, pod: pod.to_owned(), script, live: AtomicU32::new(1), remembered: Mutex::default() })
+        Arc::new(Self {
+            redis,
+            key: keys::pod(pod),
+            entry,
+            pod: pod.to_owned(),
+            script,
+            live: AtomicU32::new(1),
+            remembered: Mutex::default(),
+        })
     }
 
     /// Keeps this pod's entry alive until `leaving`, then removes it.

@@ -606,7 +606,8 @@ impl<T> Book<T> {
     }
 
     fn serve(&mut self, request: &Request, granted: &Granted, covered: u64, quotas: &Quotas, now: Duration, outcome: &mut Outcome<T>) {
-        let users: HashMap<&UserId, u64> = request.users.iter().zip(&granted.users).map(|((user, _), (_, others))| (user, *others)).collect();
+        let users: HashMap<&UserId, u64> =
+            request.users.iter().zip(&granted.users).map(|((user, _), (_, others))| (user, *others)).collect();
         let mut rooms: HashMap<&RoomName, RoomGranted> =
             request.rooms.iter().zip(&granted.rooms).map(|((room, _), granted)| (room, *granted)).collect();
         let slack = granted.connections_of_others.0 > granted.connections_of_others.1;
@@ -710,7 +711,8 @@ impl<T> Book<T> {
             Claim::Member { room, .. } => {
                 let count = self.rooms.get(room);
                 // A room that this pod is not in yet may have to come into being.
-                count.used < count.granted || (quotas.room_members_max == Limit::Unlimited && (count.used > 0 || is_unlimited(claim, quotas)))
+                count.used < count.granted
+                    || (quotas.room_members_max == Limit::Unlimited && (count.used > 0 || is_unlimited(claim, quotas)))
             }
         }
     }
