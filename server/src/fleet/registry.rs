@@ -84,8 +84,7 @@ impl Registry {
                 tracing::warn!(error = error.details(), "this pod's registry entry was not renewed");
             }
         }
-        // An entry that lasts for a moment only, so that its place in the list goes with it.
-        if let Err(error) = self.renew(Duration::from_millis(1)).await {
+        if let Err(error) = self.renew(Duration::ZERO).await {
             tracing::info!(error = error.details(), "this pod's registry entry is left to expire");
         }
     }
