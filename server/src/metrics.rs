@@ -55,6 +55,8 @@ pub struct Metrics {
     adapter_lost: Family<StageLabel, Counter>,
     /// Connections closed because they read too slowly.
     pub slow_consumer_disconnects: Counter,
+    /// Tenants whose limits this pod applies by an even share, because Redis is away.
+    pub quota_share_tenants: Gauge,
     /// Connections closed because other pods took their places while this pod was cut off from Redis.
     pub quota_evictions: Counter,
     /// From publish to the hand-over to a local member's outlet.
@@ -94,6 +96,7 @@ impl Metrics {
             quota_refusals: make.family("carillon_quota_refusals", "Refusals after connect, by code; enforced is false for what a dry run let pass, connects among it"),
             adapter_lost: make.family("carillon_adapter_lost", "Messages between pods that were lost: publish, by this pod's own queue or Redis; receive, by a gap in a publisher's sequence or age"),
             slow_consumer_disconnects: make.metric("carillon_slow_consumer_disconnects", "Connections closed because they read too slowly"),
+            quota_share_tenants: make.metric("carillon_quota_share_tenants", "Tenants whose limits this pod applies by an even share because Redis is away"),
             quota_evictions: make.metric("carillon_quota_evictions", "Connections closed because other pods took their places while this pod was cut off"),
             delivery_latency_seconds: make.histogram("carillon_delivery_latency", "From publish to the hand-over to the last local member", Unit::Seconds),
             adapter_published: make.metric("carillon_adapter_published", "Messages handed to Redis for other pods"),

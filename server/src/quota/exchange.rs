@@ -14,7 +14,10 @@ use super::{
     place::Waiter,
     wire::Reply,
 };
-use crate::fan_out::{Message, Publication, Target, Tenant};
+use crate::{
+    fan_out::{Message, Publication, Target, Tenant},
+    metrics::Metrics,
+};
 
 /// How often a tenant is looked at when nothing is due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +28,7 @@ const RECALL_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) async fn drive(tenant: Arc<Tenant>) {
     let mut redis = tenant.fleet.watch_redis();
     let mut recalled_at = None;
+    let mut on_share = OnShare { metrics: tenant.counters.clone(), counted: false };
     loop {
         let now = monotonic();
         let metering = tenant.demand(now).is_something();
@@ -40,7 +44,9 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
             due = Some(now);
         }
         if due.is_some_and(|due| due <= now) {
-            if exchange(&tenant, metering).await && recalled_at.is_none_or(|at| now.saturating_sub(at) >= RECALL_INTERVAL) {
+            let recalls = exchange(&tenant, metering).await;
+            on_share.set(tenant.counts.lock().book.is_on_share());
+            if recalls && recalled_at.is_none_or(|at| now.saturating_sub(at) >= RECALL_INTERVAL) {
                 recalled_at = Some(now);
                 recall(&tenant);
             }
@@ -103,6 +109,28 @@ async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
 fn recall(tenant: &Arc<Tenant>) {
     let message = Message::new("", RawValue::NULL.to_owned());
     tenant.fleet.publish(&tenant.id, &Publication { target: Target::Pods, except: None, message });
+}
+
+/// Counts a tenant among those for which this pod has nothing but an even share, as long as it lives.
+struct OnShare {
+    metrics: Arc<Metrics>,
+    counted: bool,
+}
+
+impl OnShare {
+    fn set(&mut self, on_share: bool) {
+        match (std::mem::replace(&mut self.counted, on_share), on_share) {
+            (false, true) => _ = self.metrics.quota_share_tenants.inc(),
+            (true, false) => _ = self.metrics.quota_share_tenants.dec(),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for OnShare {
+    fn drop(&mut self) {
+        self.set(false);
+    }
 }
 
 async fn came_or_went(redis: &mut Option<watch::Receiver<bool>>) {
