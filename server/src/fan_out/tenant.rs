@@ -6,7 +6,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use carillon_tenant::{Code, ConnectionId, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId};
+use carillon_tenant::{Code, ConnectionId, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId, push::TenantUsage};
 
 use super::{Publication, Room, Target, rooms::QueueFull};
 use crate::{
@@ -213,6 +213,21 @@ impl Tenant {
     pub fn usage(&self) -> Usage {
         let state = self.lock();
         Usage { connections: state.connections, users: state.users.len() as u64, rooms: state.rooms.len() as u64 }
+    }
+
+    /// What the operator is told of it; `None` when there is nothing to tell.
+    pub fn usage_report(&self) -> Option<TenantUsage> {
+        let Usage { connections, users, rooms } = self.usage();
+        let tenant_id = self.id.clone();
+        (connections + users + rooms > 0).then(|| TenantUsage {
+            tenant_id,
+            connections,
+            users,
+            rooms,
+            messages_per_second: 0,
+            fleet: None,
+            limited: Vec::new(),
+        })
     }
 
     /// Every open connection on this pod.
