@@ -73,7 +73,7 @@ impl Pusher {
     /// Starts the task of `pod`.
     pub fn spawn(uid: PodUid, pod: Pod, context: Context) -> Self {
         let (sender, receiver) = watch::channel(pod);
-        let (ledger, usage) = (Arc::<Ledger>::default(), Arc::<UsageLedger>::default());
+        let (ledger, usage) = (Arc::<Ledger>::default(), Arc::new(UsageLedger::new(Instant::now())));
         let task = Task {
             uid,
             pod: receiver,

@@ -10,7 +10,7 @@ use crate::acks::{Touched, Trouble};
 
 /// How often a pod is asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often one is asked that doesn't know the question: it may be upgraded in place.
+/// How often one is asked that doesn't know the question, or whose answer this version doesn't understand.
 const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(60);
 /// A pod that has just been found is asked soon: until then nothing is known of what all pods use together.
 const FIRST_ASK: Duration = Duration::from_millis(500);
@@ -44,12 +44,12 @@ impl Task {
             Ok(None) => {
                 tracing::debug!(pod = self.pod.borrow().name, "pod doesn't know what tenants use");
                 self.usage_due = later(ASK_AGAIN_INTERVAL);
-                self.usage_missed().await;
+                self.report_usage(self.usage.silence()).await;
             }
             Err(trouble @ (Trouble::Malformed | Trouble::Refused | Trouble::ProtocolVersion)) => {
                 tracing::warn!(pod = self.pod.borrow().name, %trouble, "no use of tenants to be had");
                 self.usage_due = later(ASK_AGAIN_INTERVAL);
-                self.usage_missed().await;
+                self.report_usage(self.usage.silence()).await;
             }
             Err(trouble) => {
                 tracing::debug!(pod = self.pod.borrow().name, %trouble, "no use of tenants to be had");

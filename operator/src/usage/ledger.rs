@@ -14,32 +14,29 @@ use tokio::time::Instant;
 
 use crate::acks::Touched;
 
-/// A report older than this no longer counts.
-const REPORT_AGE_MAX: Duration = Duration::from_secs(30);
+/// A report older than this no longer counts, and a pod that was asked in vain for so long is no longer waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a pod reports of use. Written by the pod's pusher, read by the controller. The lock guards plain data, never across an
 /// await.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UsageLedger(Mutex<Record>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Record {
-    /// The pod was not asked yet: what all pods use together isn't known.
-    #[default]
-    NotAsked,
-    /// It was asked in vain, or is of a version that doesn't tell: the others count without it.
+    /// Nothing was heard of the pod since it was found: what all pods use together isn't known.
+    Awaited { since: Instant },
+    /// It was asked in vain for too long, or can't tell: the others count without it.
     Silent,
-    Heard {
-        at: Instant,
-        tenants: HashMap<TenantId, TenantUsage>,
-    },
+    /// What it said.
+    Heard { at: Instant, tenants: HashMap<TenantId, TenantUsage> },
 }
 
 /// What was heard from one pod of one tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// The pod was not asked yet.
-    NotAsked,
+    /// Nothing yet, but it may come any moment.
+    Awaited,
     /// It says nothing of any tenant.
     Nothing,
     /// What it said, and when: nothing of a tenant that is idle there.
@@ -47,12 +44,17 @@ pub enum Heard {
 }
 
 impl UsageLedger {
+    /// The ledger of a pod that was just found.
+    pub fn new(now: Instant) -> Self {
+        Self(Mutex::new(Record::Awaited { since: now }))
+    }
+
     /// Takes up a report. Tells of which tenants it has news.
     pub fn learn(&self, report: UsageReport, now: Instant) -> Touched {
         let mut record = self.lock();
         let tenants: HashMap<_, _> = report.tenants.into_iter().map(|usage| (usage.tenant_id.clone(), usage)).collect();
         let touched = match &*record {
-            Record::NotAsked => Touched::All,
+            Record::Awaited { .. } => Touched::All,
             Record::Silent => Touched::Only(tenants.keys().cloned().collect()),
             Record::Heard { tenants: before, .. } => {
                 let gone = before.keys().filter(|tenant| !tenants.contains_key(*tenant));
@@ -66,22 +68,30 @@ impl UsageLedger {
 
     /// The pod was asked in vain. What it said before counts for a while.
     pub fn missed(&self, now: Instant) -> Touched {
-        let mut record = self.lock();
-        let touched = match &*record {
-            Record::NotAsked => Touched::All,
-            Record::Heard { at, tenants } if now.duration_since(*at) > REPORT_AGE_MAX => Touched::Only(tenants.keys().cloned().collect()),
-            Record::Silent | Record::Heard { .. } => return Touched::Only(Vec::new()),
+        let since = match &*self.lock() {
+            Record::Awaited { since } => *since,
+            Record::Heard { at, .. } => *at,
+            Record::Silent => return Touched::Only(Vec::new()),
         };
-        *record = Record::Silent;
-        touched
+        if now.duration_since(since) > PATIENCE { self.silence() } else { Touched::Only(Vec::new()) }
+    }
+
+    /// The pod can't tell.
+    pub fn silence(&self) -> Touched {
+        match std::mem::replace(&mut *self.lock(), Record::Silent) {
+            Record::Awaited { .. } => Touched::All,
+            Record::Silent => Touched::Only(Vec::new()),
+            Record::Heard { tenants, .. } => Touched::Only(tenants.into_keys().collect()),
+        }
     }
 
     /// What the pod says of `tenant`.
     pub fn of(&self, tenant: &TenantId, now: Instant) -> Heard {
+        let young = |since: &Instant| now.duration_since(*since) <= PATIENCE;
         match &*self.lock() {
-            Record::NotAsked => Heard::NotAsked,
-            Record::Heard { at, tenants } if now.duration_since(*at) <= REPORT_AGE_MAX => Heard::Report(*at, tenants.get(tenant).cloned()),
-            Record::Silent | Record::Heard { .. } => Heard::Nothing,
+            Record::Awaited { since } if young(since) => Heard::Awaited,
+            Record::Heard { at, tenants } if young(at) => Heard::Report(*at, tenants.get(tenant).cloned()),
+            Record::Awaited { .. } | Record::Silent | Record::Heard { .. } => Heard::Nothing,
         }
     }
 
@@ -109,8 +119,9 @@ mod tests {
 
     #[test]
     fn only_tenants_whose_numbers_moved_are_touched() {
-        let (ledger, now) = (UsageLedger::default(), Instant::now());
-        assert_eq!(ledger.of(&id("a"), now), Heard::NotAsked);
+        let now = Instant::now();
+        let ledger = UsageLedger::new(now);
+        assert_eq!(ledger.of(&id("a"), now), Heard::Awaited);
         assert_eq!(ledger.learn(report(&[("a", 1), ("b", 1), ("c", 1)]), now), Touched::All, "nothing was known before");
         assert!(ledger.learn(report(&[("a", 1), ("b", 1), ("c", 1)]), now).is_empty());
         assert_eq!(sorted(ledger.learn(report(&[("a", 1), ("b", 2), ("d", 1)]), now)), ["b", "c", "d"]);
@@ -120,7 +131,8 @@ mod tests {
 
     #[test]
     fn a_report_counts_for_thirty_seconds() {
-        let (ledger, start) = (UsageLedger::default(), Instant::now());
+        let start = Instant::now();
+        let ledger = UsageLedger::new(start);
         let after = |seconds| start + Duration::from_secs(seconds);
         ledger.learn(report(&[("a", 1)]), start);
         assert!(ledger.missed(after(30)).is_empty());
@@ -132,9 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_never_answers_holds_up_the_others_no_longer() {
-        let (ledger, now) = (UsageLedger::default(), Instant::now());
-        assert_eq!(ledger.missed(now), Touched::All);
-        assert_eq!(ledger.of(&id("a"), now), Heard::Nothing);
+    fn a_pod_that_never_answers_is_waited_for_as_long_and_one_that_cannot_tell_is_not() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let ledger = UsageLedger::new(start);
+        assert!(ledger.missed(after(30)).is_empty());
+        assert_eq!(ledger.of(&id("a"), after(30)), Heard::Awaited, "one failure is no reason to show half a sum");
+        assert_eq!(ledger.missed(after(31)), Touched::All);
+        assert_eq!(ledger.of(&id("a"), after(31)), Heard::Nothing);
+        let old_version = UsageLedger::new(start);
+        assert_eq!(old_version.silence(), Touched::All);
+        assert_eq!(old_version.of(&id("a"), start), Heard::Nothing);
     }
 }

@@ -90,7 +90,7 @@ fn is_percent(count: u64, limit: Limit, percent: u64) -> bool {
 }
 
 impl Usage {
-    /// Adds up what `pods` were heard to say of one tenant. `None` while that is too little to go by: a pod was not asked yet, or
+    /// Adds up what `pods` were heard to say of one tenant. `None` while that is too little to go by: a pod was found just now, or
     /// there are pods and none of them says anything.
     ///
     /// Connections are the sum of the pods' own, of which each is exact. Users and rooms are on several pods at once: the freshest
@@ -102,7 +102,7 @@ impl Usage {
         for heard in pods {
             pods_seen += 1;
             let (at, usage) = match heard {
-                Heard::NotAsked => return None,
+                Heard::Awaited => return None,
                 Heard::Nothing => continue,
                 Heard::Report(at, usage) => (at, usage),
             };
@@ -160,9 +160,10 @@ mod tests {
         let report = |at, usage| Heard::Report(at, Some(usage));
         let with = |fleet, usage: TenantUsage| TenantUsage { fleet, ..usage };
         // What pods say; connections, users, rooms and messages per second of all.
-        let cases: Vec<(&str, Vec<Heard>, Option<[u64; 4]>)> = vec![
+        type Case<'a> = (&'a str, Vec<Heard>, Option<[u64; 4]>);
+        let cases: Vec<Case<'_>> = vec![
             ("no pods, no use", vec![], Some([0; 4])),
-            ("a pod not asked yet", vec![report(start, own(3)), Heard::NotAsked], None),
+            ("a pod found just now", vec![report(start, own(3)), Heard::Awaited], None),
             ("pods that say nothing", vec![Heard::Nothing, Heard::Nothing], None),
             ("one of two says something", vec![Heard::Nothing, report(start, own(3))], Some([3, 3, 3, 3])),
             ("idle everywhere", vec![Heard::Report(start, None), Heard::Report(start, None)], Some([0; 4])),

@@ -109,11 +109,13 @@ mod tests {
 
     #[test]
     fn follows_from_use_and_refusals_and_lets_go_late() {
-        const MAX: (&str, &str) = ("True", "ConnectionsMax");
-        const RATE: (&str, &str) = ("True", "MessagesRate");
-        const WITHIN: (&str, &str) = ("False", "WithinLimits");
+        type State = (&'static str, &'static str);
+        type Case<'a> = (&'a str, [u64; 2], &'a [Code], Option<State>, State);
+        const MAX: State = ("True", "ConnectionsMax");
+        const RATE: State = ("True", "MessagesRate");
+        const WITHIN: State = ("False", "WithinLimits");
         // Connections and rooms of 1000 each, what was limited, what the condition was, and what it is.
-        let cases: [(&str, [u64; 2], &[Code], Option<(&str, &str)>, (&str, &str)); 14] = [
+        let cases: [Case<'_>; 14] = [
             ("idle", [0, 0], &[], None, WITHIN),
             ("nearly", [999, 999], &[], None, WITHIN),
             ("nearly, and never reached", [999, 0], &[], Some(WITHIN), WITHIN),
