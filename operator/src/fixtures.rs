@@ -92,5 +92,5 @@ pub fn tenant_usage(tenant_id: &str, count: u64) -> TenantUsage {
 pub fn usage(connections: u64, rooms: u64, messages_per_second: u64) -> Usage {
     let thousand = Limit::Max(1000);
     let limits = Limits { connections: thousand, rooms: thousand, messages_per_second: thousand, enforced: true };
-    Usage { connections, users: connections, rooms, messages_per_second, limited: BTreeSet::new(), limits }
+    Usage { connections, users: connections, rooms, rooms_at_least: rooms, messages_per_second, limited: BTreeSet::new(), limits }
 }

@@ -160,3 +160,43 @@ fn programmed_version(status: &RealtimeTenantStatus) -> Option<String> {
     let programmed = find(status, ConditionType::Programmed).is_some_and(|condition| condition.status == "True");
     status.config_version.clone().filter(|_| programmed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::usage;
+
+    #[test]
+    fn use_that_moved_too_soon_is_written_when_its_time_has_come_and_events_do_not_wait() {
+        let (metrics, start) = (Metrics::default(), Instant::now());
+        let key = ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() };
+        let mut reporting = Reporting::default();
+        let mut decide = |connections, previous: Option<&RealtimeTenantStatus>, seconds: u32| {
+            let facts = Facts {
+                generation: 1,
+                conflict: None,
+                problems: Vec::new(),
+                readable: true,
+                suspended: false,
+                version: Some("1-00000001".to_owned()),
+                kept: false,
+                pods: vec![("server-0".to_owned(), Standing::Programmed)],
+                usage: Some(usage(connections, 0, 0)),
+            };
+            let after = Duration::from_secs(seconds.into());
+            let times = (start + after, Timestamp::from_second(seconds.into()).unwrap());
+            let Decision { status, news } = reporting.decide(&key, &facts, previous, &metrics, times);
+            let next = reporting.next().map(|next| next - start);
+            reporting.due = Schedule::default();
+            (status, news.into_iter().map(|news| news.reason).collect::<Vec<_>>(), next)
+        };
+        let (first, news, _) = decide(10, None, 0);
+        assert!(first.is_some() && news.is_empty());
+        assert_eq!(decide(20, first.as_ref(), 10), (None, vec![], None), "too little");
+        let wait = Some(Duration::from_secs(30));
+        assert_eq!(decide(850, first.as_ref(), 10), (None, vec!["QuotaNearlyReached".to_owned()], wait));
+        let (second, news, _) = decide(850, first.as_ref(), 30);
+        assert_eq!(second.unwrap().usage.unwrap().summary, "850/1000");
+        assert!(news.is_empty(), "told before");
+    }
+}

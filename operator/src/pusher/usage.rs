@@ -28,7 +28,8 @@ fn later(interval: Duration) -> Instant {
 impl Task {
     /// Asks the pod what its tenants use.
     pub(super) async fn ask_usage(&mut self) {
-        let address = self.address();
+        // Not marked as seen: that the pod changed is still a reason to ask it for its state.
+        let address = self.pod.borrow().address;
         let answer = {
             let _permit = self.context.exchanges.acquire().await;
             self.client.usage(address).await

@@ -27,6 +27,8 @@ pub struct Usage {
     pub users: u64,
     /// Rooms with members.
     pub rooms: u64,
+    /// As many different rooms there are for sure, also while pods can't count them together.
+    pub rooms_at_least: u64,
     /// Messages per second from clients.
     pub messages_per_second: u64,
     /// Quotas by which some pod refused something within the last minute, or would have.
@@ -96,7 +98,8 @@ impl Usage {
     /// Connections are the sum of the pods' own, of which each is exact. Users and rooms are on several pods at once: the freshest
     /// view of a pod that knows the whole fleet counts them once; without one, they are sums, too.
     pub fn total(pods: impl IntoIterator<Item = Heard>, limits: Limits) -> Option<Self> {
-        let mut total = Self { connections: 0, users: 0, rooms: 0, messages_per_second: 0, limited: BTreeSet::new(), limits };
+        let mut total =
+            Self { connections: 0, users: 0, rooms: 0, rooms_at_least: 0, messages_per_second: 0, limited: BTreeSet::new(), limits };
         let (mut pods_seen, mut pods_heard) = (0, 0);
         let mut freshest: Option<(tokio::time::Instant, FleetUsage)> = None;
         for heard in pods {
@@ -111,6 +114,7 @@ impl Usage {
             total.connections = total.connections.saturating_add(connections);
             total.users = total.users.saturating_add(users);
             total.rooms = total.rooms.saturating_add(rooms);
+            total.rooms_at_least = total.rooms_at_least.max(rooms);
             total.messages_per_second = total.messages_per_second.saturating_add(messages_per_second);
             total.limited.extend(limited.into_iter().filter(|code| code.is_quota()));
             if let Some(fleet) = fleet.filter(|_| freshest.is_none_or(|(before, _)| before < at)) {
@@ -118,7 +122,7 @@ impl Usage {
             }
         }
         if let Some((_, FleetUsage { users, rooms, messages_per_second, .. })) = freshest {
-            total = Self { users, rooms, messages_per_second, ..total };
+            total = Self { users, rooms, rooms_at_least: rooms, messages_per_second, ..total };
         }
         (pods_heard > 0 || pods_seen == 0).then_some(total)
     }
@@ -177,6 +181,9 @@ mod tests {
         ];
         for (name, pods, expected) in cases {
             let total = Usage::total(pods, usage(0, 0, 0).limits);
+            if name.starts_with("own") {
+                assert_eq!(total.as_ref().unwrap().rooms_at_least, 4, "the same rooms may be on both");
+            }
             let found = total.map(|total| [total.connections, total.users, total.rooms, total.messages_per_second]);
             assert_eq!(found, expected, "{name}");
         }

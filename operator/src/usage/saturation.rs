@@ -75,7 +75,8 @@ words! {
 
 /// Whether the tenant is at a limit. What was reached stays so until use is well below, so that the condition doesn't flap.
 pub fn verdict(usage: &Usage, previous: Option<&Condition>) -> Verdict {
-    let counted = [(Code::ConnectionsMax, usage.connections, usage.limits.connections), (Code::RoomsMax, usage.rooms, usage.limits.rooms)];
+    let counted =
+        [(Code::ConnectionsMax, usage.connections, usage.limits.connections), (Code::RoomsMax, usage.rooms_at_least, usage.limits.rooms)];
     let was = |code: Code| {
         let reason = Words::of(code).map(|words| words.reason.as_str());
         previous.is_some_and(|previous| previous.status == "True" && Some(previous.reason.as_str()) == reason)

@@ -40,7 +40,7 @@ impl Thresholds {
 
     /// What is worth an Event now.
     pub fn look(&mut self, usage: &Usage, now: Instant) -> Vec<News> {
-        let counted = [(usage.connections, usage.limits.connections), (usage.rooms, usage.limits.rooms)];
+        let counted = [(usage.connections, usage.limits.connections), (usage.rooms_at_least, usage.limits.rooms)];
         let mut news = Vec::new();
         for (watched, (count, limit)) in self.0.iter_mut().zip(counted) {
             let level = Level::of(count, limit);
