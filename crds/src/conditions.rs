@@ -9,7 +9,9 @@ pub enum ConditionType {
     ResolvedRefs,
     /// Every eligible server pod has acknowledged exactly `status.configVersion`.
     Programmed,
-    /// All of the above: users of this tenant are served by what the resource says.
+    /// The tenant is at a limit, or something of it was refused by one within the last minute. `Ready` does not depend on it.
+    QuotaSaturated,
+    /// Accepted, resolved and programmed: users of this tenant are served by what the resource says.
     Ready,
 }
 
@@ -20,6 +22,7 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Programmed => "Programmed",
+            Self::QuotaSaturated => "QuotaSaturated",
             Self::Ready => "Ready",
         }
     }
@@ -52,6 +55,34 @@ pub enum Reason {
     NoServers,
     /// Programmed=False: nothing was ever compiled from this resource.
     NotCompiled,
+    /// QuotaSaturated=True: the tenant has all the connections it may have.
+    ConnectionsMax,
+    /// QuotaSaturated=True: users have all the connections one may have.
+    ConnectionsPerUserMax,
+    /// QuotaSaturated=True: clients connect too fast.
+    ConnectionsRate,
+    /// QuotaSaturated=True: the tenant has all the rooms it may have.
+    RoomsMax,
+    /// QuotaSaturated=True: a room has all the members it may have.
+    RoomMembersMax,
+    /// QuotaSaturated=True: connections are in all the rooms one may be in.
+    RoomsPerConnectionMax,
+    /// QuotaSaturated=True: new rooms come into being too fast.
+    RoomCreateRate,
+    /// QuotaSaturated=True: all clients together send too fast.
+    MessagesRate,
+    /// QuotaSaturated=True: single connections send too fast.
+    MessagesRatePerConnection,
+    /// QuotaSaturated=True: clients send messages that are too large.
+    MessageBytesMax,
+    /// QuotaSaturated=True: events are published too fast.
+    PublishRate,
+    /// QuotaSaturated=True: data is published that is too large.
+    PublishBytesMax,
+    /// QuotaSaturated=True: more is delivered than may be.
+    EgressRate,
+    /// QuotaSaturated=False: no limit is reached, and nothing was refused by one lately.
+    WithinLimits,
     /// Ready=True.
     Ready,
     /// Ready=True: everything is in force, and the tenant is suspended by its own spec.
@@ -74,6 +105,20 @@ impl Reason {
             Self::Rejected => "Rejected",
             Self::NoServers => "NoServers",
             Self::NotCompiled => "NotCompiled",
+            Self::ConnectionsMax => "ConnectionsMax",
+            Self::ConnectionsPerUserMax => "ConnectionsPerUserMax",
+            Self::ConnectionsRate => "ConnectionsRate",
+            Self::RoomsMax => "RoomsMax",
+            Self::RoomMembersMax => "RoomMembersMax",
+            Self::RoomsPerConnectionMax => "RoomsPerConnectionMax",
+            Self::RoomCreateRate => "RoomCreateRate",
+            Self::MessagesRate => "MessagesRate",
+            Self::MessagesRatePerConnection => "MessagesRatePerConnection",
+            Self::MessageBytesMax => "MessageBytesMax",
+            Self::PublishRate => "PublishRate",
+            Self::PublishBytesMax => "PublishBytesMax",
+            Self::EgressRate => "EgressRate",
+            Self::WithinLimits => "WithinLimits",
             Self::Ready => "Ready",
             Self::Suspended => "Suspended",
         }

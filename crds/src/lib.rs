@@ -12,7 +12,7 @@ mod tenant;
 pub use algorithm::SigningAlgorithm;
 pub use conditions::{ConditionType, Reason};
 pub use limit::{LIMIT_MAX, Limit, UNLIMITED};
-pub use status::{FleetStatus, LaggingPod, RealtimeTenantStatus};
+pub use status::{FleetStatus, LaggingPod, RealtimeTenantStatus, UsageStatus};
 pub use tenant::{
     ApiKeySpec, AuthSpec, ClaimNames, ConnectionQuotaSpec, EgressQuotaSpec, Enforcement, JwtKeySpec, JwtSpec, MessageQuotaSpec, Permission,
     PublishQuotaSpec, QuotaSpec, RealtimeTenant, RealtimeTenantSpec, RoomQuotaSpec, SecretKeyReference,

@@ -18,7 +18,10 @@ pub struct RealtimeTenantStatus {
     /// How far the fleet has come with `configVersion`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetStatus>,
-    /// Accepted, ResolvedRefs, Programmed and Ready.
+    /// What the tenant uses on all server pods together, as of `observedAt`. Written when it moved noticeably, at most every 30 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageStatus>,
+    /// Accepted, ResolvedRefs, Programmed, QuotaSaturated and Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -44,6 +47,28 @@ pub struct FleetStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub lagging: Vec<LaggingPod>,
+}
+
+/// What a tenant uses on all server pods together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageStatus {
+    /// Connections and how many there may be, for people: `412/1000` or `412/Unlimited`.
+    pub summary: String,
+    /// Connections.
+    #[schemars(range(min = 0))]
+    pub connections: i64,
+    /// Different users among them. While pods can't count together, a user counts once on each pod.
+    #[schemars(range(min = 0))]
+    pub users: i64,
+    /// Different rooms with members. While pods can't count together, a room counts once on each pod.
+    #[schemars(range(min = 0))]
+    pub rooms: i64,
+    /// Messages per second from clients.
+    #[schemars(range(min = 0))]
+    pub messages_per_second: i64,
+    /// When that was so.
+    pub observed_at: Time,
 }
 
 /// A server pod that does not run `configVersion` yet.

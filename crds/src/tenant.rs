@@ -21,6 +21,7 @@ use crate::{Limit, RealtimeTenantStatus, SigningAlgorithm};
     derive = "PartialEq",
     doc = "A tenant of the Carillon real-time platform: who may connect over Socket.IO, from where, and how much.",
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId", priority = 1),
+    printcolumn(name = "Connections", type_ = "string", json_path = ".status.usage.summary"),
     printcolumn(name = "Programmed", type_ = "string", json_path = ".status.fleet.summary"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),

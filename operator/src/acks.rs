@@ -133,6 +133,11 @@ impl Ledger {
         })
     }
 
+    /// True when the process that was asked for its state is this one.
+    pub fn is_boot(&self, boot_id: &str) -> bool {
+        self.lock().known.as_ref().is_some_and(|known| known.boot_id == boot_id)
+    }
+
     /// What the pod should be sent so that it runs `desired`; `None` when it does. What it refused is not sent again.
     pub fn plan(&self, desired: &Desired) -> Option<Plan> {
         let record = self.lock();

@@ -1,8 +1,8 @@
-//! One kept connection to one server pod's admin port, and the three things to say over it.
+//! One kept connection to one server pod's admin port, and what there is to say over it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use carillon_tenant::push::{Answer, DELTA_PATH, PROTOCOL_VERSION, PushError, SNAPSHOT_PATH, STATE_PATH, State};
+use carillon_tenant::push::{Answer, DELTA_PATH, PROTOCOL_VERSION, PushError, SNAPSHOT_PATH, STATE_PATH, State, USAGE_PATH, UsageReport};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, StatusCode,
@@ -76,6 +76,16 @@ impl AdminClient {
         self.exchange(address, Method::PATCH, DELTA_PATH, Some(body)).await
     }
 
+    /// Asks what tenants use on the pod; `None` when it is of a version that doesn't know the question.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble`] with the pod.
+    pub async fn usage(&mut self, address: SocketAddr) -> Result<Option<UsageReport>, Trouble> {
+        let (status, bytes) = self.ask(address, Method::GET, USAGE_PATH, None).await?;
+        if status == StatusCode::NOT_FOUND { Ok(None) } else { read(address, USAGE_PATH, status, &bytes).map(Some) }
+    }
+
     /// Waits until the kept connection is gone: the first sign of a server that ends. Never returns while there is none.
     pub async fn closed(&mut self) {
         match &mut self.connection {
@@ -94,7 +104,23 @@ impl AdminClient {
         path: &'static str,
         body: Option<Body>,
     ) -> Result<A, Trouble> {
-        let result = tokio::time::timeout(EXCHANGE_TIMEOUT, self.try_exchange(address, method, path, body)).await;
+        let (status, bytes) = self.ask(address, method, path, body).await?;
+        let answer = read(address, path, status, &bytes);
+        if answer.is_err() {
+            self.connection = None;
+        }
+        answer
+    }
+
+    /// Says it and takes the answer, whatever it is. After a failure the next one connects anew.
+    async fn ask(
+        &mut self,
+        address: SocketAddr,
+        method: Method,
+        path: &'static str,
+        body: Option<Body>,
+    ) -> Result<(StatusCode, Bytes), Trouble> {
+        let result = tokio::time::timeout(EXCHANGE_TIMEOUT, self.try_ask(address, method, path, body)).await;
         let result = result.unwrap_or(Err(Trouble::TimedOut));
         if result.is_err() {
             self.connection = None;
@@ -102,13 +128,13 @@ impl AdminClient {
         result
     }
 
-    async fn try_exchange<A: DeserializeOwned>(
+    async fn try_ask(
         &mut self,
         address: SocketAddr,
         method: Method,
         path: &'static str,
         body: Option<Body>,
-    ) -> Result<A, Trouble> {
+    ) -> Result<(StatusCode, Bytes), Trouble> {
         let kept = self.connection.as_mut().filter(|connection| connection.address == address && !connection.sender.is_closed());
         let kept = kept.is_some();
         if !kept {
@@ -120,20 +146,7 @@ impl AdminClient {
             self.connection = Some(self.connect(address).await?);
             response = self.send(&method, path, body).await;
         }
-        let (status, bytes) = response?;
-        match status {
-            StatusCode::OK => serde_json::from_slice(&bytes).map_err(|error| {
-                tracing::debug!(%address, path, %error, "answer can't be read");
-                Trouble::Malformed
-            }),
-            StatusCode::CONFLICT => Err(Trouble::Conflict),
-            status => {
-                let error = serde_json::from_slice::<PushError>(&bytes).ok();
-                tracing::warn!(%address, path, %status, code = error.as_ref().map(|error| &error.code),
-                    message = error.as_ref().map(|error| &error.message), "server refused the request");
-                Err(if error.is_some_and(|error| error.code == "protocol_version") { Trouble::ProtocolVersion } else { Trouble::Refused })
-            }
-        }
+        response
     }
 
     async fn send(&mut self, method: &Method, path: &'static str, body: Option<Body>) -> Result<(StatusCode, Bytes), Trouble> {
@@ -173,5 +186,21 @@ impl AdminClient {
             let _ = driver.await;
         });
         Ok(Connection { address, sender, driver })
+    }
+}
+
+fn read<A: DeserializeOwned>(address: SocketAddr, path: &'static str, status: StatusCode, bytes: &[u8]) -> Result<A, Trouble> {
+    match status {
+        StatusCode::OK => serde_json::from_slice(bytes).map_err(|error| {
+            tracing::debug!(%address, path, %error, "answer can't be read");
+            Trouble::Malformed
+        }),
+        StatusCode::CONFLICT => Err(Trouble::Conflict),
+        status => {
+            let error = serde_json::from_slice::<PushError>(bytes).ok();
+            tracing::warn!(%address, path, %status, code = error.as_ref().map(|error| &error.code),
+                message = error.as_ref().map(|error| &error.message), "server refused the request");
+            Err(if error.is_some_and(|error| error.code == "protocol_version") { Trouble::ProtocolVersion } else { Trouble::Refused })
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The one loop: takes in what is watched, acknowledged and written, and hands on what follows from it.
 //!
-//! Every decision is made elsewhere, without I/O: what pods should run in `index`, statuses in `status` and `reporting`, the
+//! Every decision is made elsewhere, without I/O: what pods should run in `index`, statuses in `facts`, `status` and `reporting`, the
 //! finalizer in `deletion`, what a pod is sent in `acks`.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 };
 
 use carillon_crds::RealtimeTenantStatus;
-use carillon_tenant::{SecretBytes, TenantId, push::FleetSettings};
+use carillon_tenant::{SecretBytes, push::FleetSettings};
 use futures::StreamExt;
 use k8s_openapi::{
     api::{core::v1::Secret, discovery::v1::EndpointSlice},
@@ -32,16 +32,16 @@ use crate::{
     deletion::{self, Step},
     desired::Desired,
     events::Events,
+    facts::{self, USAGE_GATHER},
     fleet::{PodUid, Slices},
     health::Readiness,
     index::Index,
     metrics::{Metrics, Outcome, WriteResult},
     object::{ObjectKey, TenantObject},
     pusher::{Context, Pusher, Report},
-    reporting::Reporting,
+    reporting::{Decision, Reporting},
     resolve::{Job, Resolution, resolve},
     schedule::Schedule,
-    status::Facts,
     watches::{self, Listing, Seen, Watch},
     writer::{write_finalizer, write_status},
 };
@@ -264,19 +264,19 @@ impl Controller {
     }
 
     fn report(&mut self, report: &Report) {
-        if self.pushers.contains_key(&report.pod) {
-            self.fleet_changed(&report.touched);
+        match report {
+            Report::Standing(pod, touched) if self.pushers.contains_key(pod) => self.fleet_changed(touched),
+            Report::Usage(pod, touched) if self.pushers.contains_key(pod) => {
+                let time = Instant::now() + USAGE_GATHER;
+                self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
+            }
+            Report::Standing(..) | Report::Usage(..) => {}
         }
     }
 
     fn fleet_changed(&mut self, touched: &Touched) {
         let now = Instant::now();
-        match touched {
-            Touched::All => self.index.keys().for_each(|key| self.reporting.touch(key, now)),
-            Touched::Only(tenants) => {
-                tenants.iter().flat_map(|id| self.index.claimants(id)).for_each(|key| self.reporting.touch(key, now));
-            }
-        }
+        self.index.touched(touched).for_each(|key| self.reporting.touch(key, now));
         self.deleting.iter().for_each(|key| self.finalizers.at(now, key.clone()));
         self.parts.metrics.pods(self.pushers.values().map(|pusher| pusher.ledger.pod_state()));
     }
@@ -451,14 +451,18 @@ impl Controller {
                 return;
             }
             let Some(key) = self.reporting.pop_due(now) else { return };
-            let Some(facts) = self.facts(&key) else { continue };
+            let Some(facts) = facts::gather(&self.index, self.pushers.values(), &key, now) else { continue };
             if self.writing.contains(&key) {
                 self.reporting.again(&key, now + GATHER_QUIET);
                 continue;
             }
             let Some(entry) = self.index.get(&key) else { continue };
             let times = (now, Timestamp::now());
-            let Some(status) = self.reporting.decide(&key, &facts, entry.status.as_ref(), &self.parts.metrics, times) else { continue };
+            let Decision { status, news } = self.reporting.decide(&key, &facts, entry.status.as_ref(), &self.parts.metrics, times);
+            for news in news {
+                self.parts.events.tell(&key, &entry.object.uid, news);
+            }
+            let Some(status) = status else { continue };
             let write = StatusWrite { object: entry.object.clone(), before: entry.status.clone(), status };
             let client = self.client.clone();
             self.writing.insert(key);
@@ -467,34 +471,6 @@ impl Controller {
                 Done::StatusWritten(Box::new(write), result)
             });
         }
-    }
-
-    /// What is known of a tenant; `None` while too little is, or when it is being deleted.
-    fn facts(&self, key: &ObjectKey) -> Option<Facts> {
-        let entry = self.index.get(key).filter(|entry| entry.deleted().is_none() && entry.compiled())?;
-        let id = entry.object.tenant_id.as_ref().ok();
-        let conflict = id.and_then(|id| self.conflict(key, id));
-        let in_force = |id: &&TenantId| conflict.is_none() && (entry.good.is_some() || self.index.keeps(id));
-        let version = id.filter(in_force).and_then(|id| Some((id, entry.version()?)));
-        let standing = |(id, version): (&TenantId, &str)| {
-            let of = |pusher: &Pusher| (pusher.pod().name, pusher.ledger.standing(id, version));
-            self.pushers.values().map(of).collect()
-        };
-        Some(Facts {
-            generation: entry.object.generation,
-            problems: entry.problems.clone(),
-            readable: entry.object.spec.is_ok(),
-            suspended: entry.good.as_ref().is_some_and(|good| good.suspended),
-            version: version.map(|(_, version)| version.to_owned()),
-            kept: entry.good.is_none(),
-            pods: version.map(standing).unwrap_or_default(),
-            conflict,
-        })
-    }
-
-    fn conflict(&self, key: &ObjectKey, id: &TenantId) -> Option<String> {
-        let holder = self.index.holder(id).filter(|holder| *holder != key)?;
-        Some(format!("Tenant id {:?} is held by the older RealtimeTenant {holder}.", id.as_str()))
     }
 }
 

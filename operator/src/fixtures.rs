@@ -4,13 +4,17 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use carillon_crds::RealtimeTenantSpec;
 use carillon_tenant::{
-    ConfigVersion, ResolvedSecrets, SecretBytes, TenantId, TenantMessage, compile,
-    push::{Applied, FleetSettings, PROTOCOL_VERSION, State, digest},
+    ConfigVersion, Limit, ResolvedSecrets, SecretBytes, TenantId, TenantMessage, compile,
+    push::{Applied, FleetSettings, PROTOCOL_VERSION, State, TenantUsage, digest},
 };
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::{desired::Desired, object::TenantObject};
+use crate::{
+    desired::Desired,
+    object::TenantObject,
+    usage::{Limits, Usage},
+};
 
 pub fn id(text: &str) -> TenantId {
     TenantId::new(text).unwrap()
@@ -69,4 +73,24 @@ pub fn applied(message: &TenantMessage) -> Applied {
 
 pub fn digest_of(applied: &[Applied]) -> String {
     digest(applied.iter().map(|applied| (&applied.tenant_id, &applied.config_version)))
+}
+
+/// What one pod says of a tenant that uses `count` of everything there.
+pub fn tenant_usage(tenant_id: &str, count: u64) -> TenantUsage {
+    TenantUsage {
+        tenant_id: id(tenant_id),
+        connections: count,
+        users: count,
+        rooms: count,
+        messages_per_second: count,
+        fleet: None,
+        limited: Vec::new(),
+    }
+}
+
+/// What all pods say together of a tenant that may use 1000 of each.
+pub fn usage(connections: u64, rooms: u64, messages_per_second: u64) -> Usage {
+    let thousand = Limit::Max(1000);
+    let limits = Limits { connections: thousand, rooms: thousand, messages_per_second: thousand, enforced: true };
+    Usage { connections, users: connections, rooms, rooms_at_least: rooms, messages_per_second, limited: BTreeSet::new(), limits }
 }

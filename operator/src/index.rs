@@ -10,6 +10,7 @@ use carillon_tenant::{Rejection, TenantId, TenantMessage, compile::references};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
+    acks::Touched,
     claims::Claims,
     metrics::Outcome,
     object::{ObjectKey, TenantObject},
@@ -94,6 +95,14 @@ impl Index {
     /// Every object that claims `id`.
     pub fn claimants(&self, id: &TenantId) -> impl Iterator<Item = &ObjectKey> {
         self.claims.claimants(id)
+    }
+
+    /// Every object that `touched` is about.
+    pub fn touched<'a>(&'a self, touched: &'a Touched) -> Box<dyn Iterator<Item = &'a ObjectKey> + 'a> {
+        match touched {
+            Touched::All => Box::new(self.keys()),
+            Touched::Only(tenants) => Box::new(tenants.iter().flat_map(|id| self.claimants(id))),
+        }
     }
 
     /// True when `key` holds its tenant id.

@@ -2,8 +2,8 @@
 //! their status how far that has come.
 //!
 //! Three watches feed one loop (`controller`), which keeps an index of all tenants (`index`) and publishes what pods should run
-//! (`desired`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`), from
-//! which statuses follow (`status`). Nothing is pushed before everything was listed and compiled.
+//! (`desired`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`) and one of what
+//! tenants use there (`usage`), from which statuses follow (`facts`, `status`). Nothing is pushed before everything was listed and compiled.
 
 mod acks;
 mod admin_client;
@@ -13,6 +13,7 @@ mod controller;
 mod deletion;
 mod desired;
 mod events;
+mod facts;
 #[cfg(test)]
 mod fixtures;
 mod fleet;
@@ -27,6 +28,7 @@ mod schedule;
 mod session_key;
 mod status;
 mod tls;
+mod usage;
 mod watches;
 mod writer;
 

@@ -1,7 +1,10 @@
 //! One task per server pod: it finds out what the pod runs, sends it what differs, and keeps looking.
 //!
 //! One exchange is outstanding per pod, and each push is made from the newest desired state, so that a slow pod skips what
-//! came and went in between. Whatever goes wrong, the next step is to ask the pod for its state.
+//! came and went in between. Whatever goes wrong, the next step is to ask the pod for its state. In between it is asked what its
+//! tenants use.
+
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,6 +22,7 @@ use crate::{
     fleet::{Pod, PodUid},
     metrics::{Metrics, PushResult},
     tls::Identity,
+    usage::UsageLedger,
 };
 
 /// Exchanges at once, over all pods.
@@ -45,13 +49,13 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-/// News of a pod: the ledger says what.
+/// News of a pod, and which tenants it is about: the ledgers say what.
 #[derive(Debug)]
-pub struct Report {
-    /// Which pod.
-    pub pod: PodUid,
-    /// Which tenants it is about.
-    pub touched: Touched,
+pub enum Report {
+    /// How the pod stands to them has changed.
+    Standing(PodUid, Touched),
+    /// What they use on the pod has moved.
+    Usage(PodUid, Touched),
 }
 
 /// The handle of a pod's task, which ends when the handle is dropped.
@@ -59,6 +63,8 @@ pub struct Report {
 pub struct Pusher {
     /// What the pod is known to run.
     pub ledger: Arc<Ledger>,
+    /// What its tenants were last heard to use.
+    pub usage: Arc<UsageLedger>,
     pod: watch::Sender<Pod>,
     task: JoinHandle<()>,
 }
@@ -67,11 +73,20 @@ impl Pusher {
     /// Starts the task of `pod`.
     pub fn spawn(uid: PodUid, pod: Pod, context: Context) -> Self {
         let (sender, receiver) = watch::channel(pod);
-        let ledger = Arc::new(Ledger::default());
-        let client = AdminClient::new(Arc::clone(&context.identity));
-        let task =
-            Task { uid, pod: receiver, ledger: Arc::clone(&ledger), client, context, known: false, failures: 0, asked: Instant::now() };
-        Self { ledger, pod: sender, task: tokio::spawn(task.run()) }
+        let (ledger, usage) = (Arc::<Ledger>::default(), Arc::new(UsageLedger::new(Instant::now())));
+        let task = Task {
+            uid,
+            pod: receiver,
+            ledger: Arc::clone(&ledger),
+            usage: Arc::clone(&usage),
+            client: AdminClient::new(Arc::clone(&context.identity)),
+            context,
+            known: false,
+            failures: 0,
+            asked: Instant::now(),
+            usage_due: usage::first(),
+        };
+        Self { ledger, usage, pod: sender, task: tokio::spawn(task.run()) }
     }
 
     /// The pod as it was last seen.
@@ -99,12 +114,14 @@ struct Task {
     uid: PodUid,
     pod: watch::Receiver<Pod>,
     ledger: Arc<Ledger>,
+    usage: Arc<UsageLedger>,
     client: AdminClient,
     context: Context,
     /// False: the pod must be asked before anything is pushed.
     known: bool,
     failures: u32,
     asked: Instant,
+    usage_due: Instant,
 }
 
 enum Step {
@@ -182,21 +199,28 @@ impl Task {
         self.ledger.acknowledge(desired, plan, answer)
     }
 
-    /// Waits for a reason to go on: something new to push, a change of the pod, its connection closed, or time to look.
+    /// Waits for a reason to go on: something new to push, a change of the pod, its connection closed, or time to look. Asking what
+    /// tenants use is none: comparing everything with what the pod runs costs more.
     async fn idle(&mut self) {
         let look = self.asked + ASK_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
-        tokio::select! {
-            // A sender that is gone leaves nothing to wait for: the operator ends.
-            changed = self.context.desired.changed() => if changed.is_err() { std::future::pending::<()>().await },
-            changed = self.pod.changed() => {
-                if changed.is_err() { std::future::pending::<()>().await }
-                self.known = false;
+        while self.known {
+            tokio::select! {
+                // A sender that is gone leaves nothing to wait for: the operator ends.
+                changed = self.context.desired.changed() => {
+                    if changed.is_err() { std::future::pending::<()>().await }
+                    return;
+                }
+                changed = self.pod.changed() => {
+                    if changed.is_err() { std::future::pending::<()>().await }
+                    self.known = false;
+                }
+                () = self.client.closed() => {
+                    tokio::time::sleep_until(self.asked + ASK_INTERVAL_MIN).await;
+                    self.known = false;
+                }
+                () = tokio::time::sleep_until(look) => self.known = false,
+                () = tokio::time::sleep_until(self.usage_due) => self.ask_usage().await,
             }
-            () = self.client.closed() => {
-                tokio::time::sleep_until(self.asked + ASK_INTERVAL_MIN).await;
-                self.known = false;
-            }
-            () = tokio::time::sleep_until(look) => self.known = false,
         }
     }
 
@@ -211,6 +235,7 @@ impl Task {
                 tracing::warn!(pod = self.pod.borrow().name, %trouble, "pod has trouble");
             }
             self.report(touched).await;
+            self.usage_missed().await;
         }
         let bound = BACK_OFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACK_OFF_MAX);
         self.failures = self.failures.saturating_add(1);
@@ -227,7 +252,7 @@ impl Task {
     async fn report(&self, touched: Touched) {
         if !touched.is_empty() {
             // Fails only when the operator ends.
-            let _ = self.context.reports.send(Report { pod: self.uid.clone(), touched }).await;
+            let _ = self.context.reports.send(Report::Standing(self.uid.clone(), touched)).await;
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     object::ObjectKey,
     schedule::Schedule,
     status::{Facts, find, is_transitional, status, tenant_state},
+    usage::{self, Thresholds},
 };
 
 /// The least time between two writes of one tenant's status.
@@ -35,9 +36,20 @@ struct Told {
     state: Option<TenantState>,
     /// The version last told to be in force on every pod.
     announced: Option<String>,
+    /// `None` until something is known of use.
+    thresholds: Option<Thresholds>,
     touched: Instant,
     written: Option<Instant>,
     failures: u32,
+}
+
+/// What to do about a tenant now.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// The status to write now, if one is to be written now.
+    pub status: Option<RealtimeTenantStatus>,
+    /// What is worth an Event, written or not.
+    pub news: Vec<News>,
 }
 
 impl Reporting {
@@ -78,7 +90,7 @@ impl Reporting {
         }
     }
 
-    /// The status to write now, if one is to be written now.
+    /// What to write and to tell now.
     pub fn decide(
         &mut self,
         key: &ObjectKey,
@@ -86,35 +98,42 @@ impl Reporting {
         previous: Option<&RealtimeTenantStatus>,
         metrics: &Metrics,
         (now, wall): (Instant, Timestamp),
-    ) -> Option<RealtimeTenantStatus> {
+    ) -> Decision {
         let told = self.told.entry(key.clone()).or_insert_with(|| Told {
             state: None,
             // What an earlier operator told needs no telling again.
             announced: previous.and_then(programmed_version),
+            thresholds: None,
             touched: now,
             written: None,
             failures: 0,
         });
         if facts.pods.iter().any(|(_, standing)| *standing == Standing::Asking) {
             self.due.at(now + ASK_AGAIN, key.clone());
-            return None;
+            return Decision::default();
         }
+        let used = previous.and_then(|previous| previous.usage.as_ref());
+        let look = |used_now| told.thresholds.get_or_insert_with(|| Thresholds::new(used_now, used)).look(used_now, now);
+        let news = facts.usage.as_ref().map(look).unwrap_or_default();
         let status = status(facts, previous, wall);
         let state = Some(tenant_state(&status));
         metrics.tenant_moved(told.state, state);
         told.state = state;
         if previous == Some(&status) {
-            return None;
+            if let Some(wait) = usage::wait(facts.usage.as_ref(), used, wall) {
+                self.due.at(now + wait, key.clone());
+            }
+            return Decision { status: None, news };
         }
         let spaced = told.written.map_or(now, |written| written + WRITE_INTERVAL);
         let settled = if is_transitional(&status) { told.touched + SETTLE } else { now };
         let time = spaced.max(settled);
         if time > now {
             self.due.at(time, key.clone());
-            return None;
+            return Decision { status: None, news };
         }
         told.written = Some(now);
-        Some(status)
+        Decision { status: Some(status), news }
     }
 
     /// The status was written: what is worth an Event.
@@ -140,4 +159,44 @@ impl Reporting {
 fn programmed_version(status: &RealtimeTenantStatus) -> Option<String> {
     let programmed = find(status, ConditionType::Programmed).is_some_and(|condition| condition.status == "True");
     status.config_version.clone().filter(|_| programmed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::usage;
+
+    #[test]
+    fn use_that_moved_too_soon_is_written_when_its_time_has_come_and_events_do_not_wait() {
+        let (metrics, start) = (Metrics::default(), Instant::now());
+        let key = ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() };
+        let mut reporting = Reporting::default();
+        let mut decide = |connections, previous: Option<&RealtimeTenantStatus>, seconds: u32| {
+            let facts = Facts {
+                generation: 1,
+                conflict: None,
+                problems: Vec::new(),
+                readable: true,
+                suspended: false,
+                version: Some("1-00000001".to_owned()),
+                kept: false,
+                pods: vec![("server-0".to_owned(), Standing::Programmed)],
+                usage: Some(usage(connections, 0, 0)),
+            };
+            let after = Duration::from_secs(seconds.into());
+            let times = (start + after, Timestamp::from_second(seconds.into()).unwrap());
+            let Decision { status, news } = reporting.decide(&key, &facts, previous, &metrics, times);
+            let next = reporting.next().map(|next| next - start);
+            reporting.due = Schedule::default();
+            (status, news.into_iter().map(|news| news.reason).collect::<Vec<_>>(), next)
+        };
+        let (first, news, _) = decide(10, None, 0);
+        assert!(first.is_some() && news.is_empty());
+        assert_eq!(decide(20, first.as_ref(), 10), (None, vec![], None), "too little");
+        let wait = Some(Duration::from_secs(30));
+        assert_eq!(decide(850, first.as_ref(), 10), (None, vec!["QuotaNearlyReached".to_owned()], wait));
+        let (second, news, _) = decide(850, first.as_ref(), 30);
+        assert_eq!(second.unwrap().usage.unwrap().summary, "850/1000");
+        assert!(news.is_empty(), "told before");
+    }
 }

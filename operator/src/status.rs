@@ -7,7 +7,11 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use crate::{acks::Standing, metrics::TenantState};
+use crate::{
+    acks::Standing,
+    metrics::TenantState,
+    usage::{self, Usage, saturation},
+};
 
 /// Pods named in a status.
 const LAGGING_MAX: usize = 5;
@@ -33,17 +37,24 @@ pub struct Facts {
     pub kept: bool,
     /// Every eligible pod, by name, and how it stands to `version`.
     pub pods: Vec<(String, Standing)>,
+    /// What it uses on all of them; `None` while that is not known.
+    pub usage: Option<Usage>,
 }
 
 /// One condition before it is compared with the previous one.
-struct Verdict {
-    status: &'static str,
-    reason: Reason,
-    message: String,
+#[derive(Debug)]
+pub struct Verdict {
+    /// `True`, `False` or `Unknown`.
+    pub status: &'static str,
+    /// Why, in a word.
+    pub reason: Reason,
+    /// Why, for people.
+    pub message: String,
 }
 
 impl Verdict {
-    fn new(status: &'static str, reason: Reason, message: impl Into<String>) -> Self {
+    /// A condition as it should be.
+    pub fn new(status: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into() }
     }
 
@@ -58,19 +69,28 @@ pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Times
     let resolved = resolved(facts);
     let programmed = programmed(facts);
     let ready = ready(facts, [&accepted, &resolved, &programmed]);
-    let verdicts = [
-        (ConditionType::Accepted, accepted),
-        (ConditionType::ResolvedRefs, resolved),
-        (ConditionType::Programmed, programmed),
-        (ConditionType::Ready, ready),
-    ];
     let version = facts.version.as_ref().filter(|_| facts.conflict.is_none());
-    RealtimeTenantStatus {
+    let condition = |kind, verdict| condition(kind, verdict, facts.generation, previous, now);
+    let conditions = [
+        Some(condition(ConditionType::Accepted, accepted)),
+        Some(condition(ConditionType::ResolvedRefs, resolved)),
+        Some(condition(ConditionType::Programmed, programmed)),
+        version.and_then(|_| saturated(facts, previous, now)),
+        Some(condition(ConditionType::Ready, ready)),
+    ];
+    let used = previous.and_then(|previous| previous.usage.as_ref());
+    let mut status = RealtimeTenantStatus {
         observed_generation: Some(facts.generation),
         config_version: version.cloned(),
         fleet: version.map(|_| fleet(facts, previous, now)),
-        conditions: verdicts.into_iter().map(|(kind, verdict)| condition(kind, verdict, facts.generation, previous, now)).collect(),
+        usage: version.and_then(|_| usage::next(facts.usage.as_ref(), used, now)),
+        conditions: conditions.into_iter().flatten().collect(),
+    };
+    // What is written anyway tells the newest.
+    if let Some(usage) = facts.usage.as_ref().filter(|_| status.usage.is_some() && previous != Some(&status)) {
+        status.usage = Some(usage.status(now));
     }
+    status
 }
 
 /// True when the pods may soon catch up, so that it pays to wait a moment before telling.
@@ -157,6 +177,14 @@ fn ready(facts: &Facts, of: [&Verdict; 3]) -> Verdict {
     }
 }
 
+/// `QuotaSaturated`: as it was, or absent, while nothing is known of use.
+fn saturated(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Timestamp) -> Option<Condition> {
+    let before = previous.and_then(|previous| find(previous, ConditionType::QuotaSaturated));
+    let Some(usage) = &facts.usage else { return before.cloned() };
+    let verdict = saturation::verdict(usage, before);
+    Some(condition(ConditionType::QuotaSaturated, verdict, facts.generation, previous, now))
+}
+
 /// The first problem's reason, and what all of them say.
 fn summary<'a>(problems: impl Iterator<Item = &'a Rejection>) -> Option<(Reason, String)> {
     let mut reason = None;
@@ -225,7 +253,7 @@ mod tests {
     use super::*;
     use crate::{
         acks::Trouble,
-        fixtures::{id, version},
+        fixtures::{id, usage, version},
     };
 
     fn facts() -> Facts {
@@ -238,6 +266,7 @@ mod tests {
             version: Some("3-00000001".to_owned()),
             kept: false,
             pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
+            usage: None,
         }
     }
 
@@ -334,6 +363,30 @@ mod tests {
         let third = status(&Facts { generation: 4, suspended: true, ..facts() }, Some(&second), at(30));
         assert_eq!(times(&third), [10, 10, 20, 20]);
         assert_ne!(third, second);
+    }
+
+    #[test]
+    fn use_is_told_at_its_pace_and_saturation_at_once() {
+        let using = |connections| Facts { usage: Some(usage(connections, 0, 0)), ..facts() };
+        let saturated = |status: &RealtimeTenantStatus| {
+            find(status, ConditionType::QuotaSaturated).map(|condition| format!("{}/{}", condition.status, condition.reason))
+        };
+        let connections = |status: &RealtimeTenantStatus| status.usage.as_ref().map(|usage| usage.connections);
+        let unknown = status(&facts(), None, at(0));
+        assert_eq!((connections(&unknown), saturated(&unknown)), (None, None), "nothing is known yet");
+        let first = status(&using(500), Some(&unknown), at(0));
+        assert_eq!((connections(&first), saturated(&first).as_deref()), (Some(500), Some("False/WithinLimits")));
+        assert_eq!(status(&using(900), Some(&first), at(5)), first, "too soon");
+        assert_eq!(status(&using(510), Some(&first), at(99)), first, "too little");
+        assert_eq!(status(&facts(), Some(&first), at(99)), first, "not known any more");
+        assert_eq!(connections(&status(&using(900), Some(&first), at(30))), Some(900));
+        let full = status(&using(1000), Some(&first), at(5));
+        assert_eq!((connections(&full), saturated(&full).as_deref()), (Some(1000), Some("True/ConnectionsMax")));
+        assert_eq!(find(&full, ConditionType::Ready).unwrap().status, "True", "a tenant at its limit is ready");
+        let changed = status(&Facts { generation: 4, ..using(510) }, Some(&first), at(5));
+        assert_eq!(connections(&changed), Some(510), "what is written anyway tells the newest");
+        let conflicted = status(&Facts { conflict: Some("held".to_owned()), ..using(5) }, Some(&full), at(99));
+        assert_eq!((connections(&conflicted), saturated(&conflicted)), (None, None), "the use is another's");
     }
 
     #[test]

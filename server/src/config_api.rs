@@ -14,7 +14,9 @@ use axum::{
     routing::{get, patch, put},
 };
 use bytes::Bytes;
-use carillon_tenant::push::{DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, Snapshot, State};
+use carillon_tenant::push::{
+    DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, USAGE_PATH, UsageReport,
+};
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -41,11 +43,16 @@ pub fn router(store: ConfigStore) -> Router {
         .route(STATE_PATH, get(state))
         .route(SNAPSHOT_PATH, put(replace))
         .route(DELTA_PATH, patch(change))
+        .route(USAGE_PATH, get(usage))
         .with_state(Api { store, places: Arc::new(Semaphore::new(PUSHES_MAX)) })
 }
 
 async fn state(Shared(api): Shared<Api>) -> Json<State> {
     Json(api.store.state())
+}
+
+async fn usage(Shared(api): Shared<Api>) -> Json<UsageReport> {
+    Json(api.store.usage())
 }
 
 async fn replace(Shared(api): Shared<Api>, request: Request) -> Response {

@@ -9,7 +9,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
     ConfigVersion, OriginPolicy, TenantConfig, TenantId, TenantMessage,
-    push::{Answer, Applied, Delta, FleetSettings, Rejected, Snapshot, State, digest},
+    push::{Answer, Applied, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
 use crate::{fan_out::Tenant, fleet::Fleet, metrics::Metrics, origin_index::OriginIndex};
@@ -113,6 +113,12 @@ impl ConfigStore {
             digest: digest_of(&view),
             applied: view.tenants.values().map(|tenant| applied(tenant)).collect(),
         }
+    }
+
+    /// What tenants use here, for the operator. No sign that it looked at the configuration.
+    pub fn usage(&self) -> UsageReport {
+        let tenants = self.view().tenants().filter_map(|tenant| tenant.usage_report()).collect();
+        UsageReport { boot_id: self.0.boot_id.clone(), tenants }
     }
 
     /// Replaces everything. Tenants that are refused, and those the snapshot says to keep, stay as they are.

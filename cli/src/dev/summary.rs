@@ -42,13 +42,14 @@ fn tenants(sources: &Sources, in_force: &InForce) -> String {
             Limit::Max(max) => format!("up to {}", counted(max as usize, "connection")),
             Limit::Unlimited => "any number of connections".to_owned(),
         };
+        let dry_run = if message.quotas.enforced() { "" } else { " (a dry run: quotas are counted, and refuse nothing)" };
         let keys: Vec<_> = message.api_keys.iter().map(|key| key.name.as_str()).collect();
         let keys = if keys.is_empty() { String::new() } else { format!(", API keys: {}", keys.join(", ")) };
         let suspended = if message.suspended { ", suspended" } else { "" };
         let origin = if message.origins.is_some() { ", own origins only" } else { "" };
         let (object, place) = (&served.object, &served.place);
         let (namespace, name) = (&object.namespace, &object.name);
-        writeln!(text, "    {:width$}  {connections}{keys}{suspended}{origin}  ({namespace}/{name}, {place})", id.as_str())
+        writeln!(text, "    {:width$}  {connections}{dry_run}{keys}{suspended}{origin}  ({namespace}/{name}, {place})", id.as_str())
             .expect("writing to a string can't fail");
     }
     text
@@ -128,6 +129,19 @@ mod tests {
         assert!(!text.contains("Careful"));
         let open = welcome("0.0.0.0:3000".parse().unwrap(), "127.0.0.1:3001".parse().unwrap(), &sources, &tenants, &Reload::default());
         assert!(open.contains("Careful"));
+    }
+
+    #[test]
+    fn says_when_quotas_refuse_nothing() {
+        let sources = Sources::new(&[]);
+        let mut program = Program::compile(Manifests::read(&sources.read()));
+        program.served[0].message.quotas.enforcement = carillon_tenant::Enforcement::DryRun;
+        let text = tenants(&sources, &in_force(program));
+        assert!(
+            text.contains("acme    up to 500 connections (a dry run: quotas are counted, and refuse nothing), API keys: backend"),
+            "{text}"
+        );
+        assert_eq!(text.matches("dry run").count(), 1, "{text}");
     }
 
     #[test]

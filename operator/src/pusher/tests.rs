@@ -10,7 +10,7 @@ use std::{
 
 use carillon_tenant::{
     ConfigVersion, RejectionCode, TenantId, TenantMessage,
-    push::{Answer, Applied, DELTA_PATH, Delta, Rejected, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, digest},
+    push::{Answer, Applied, DELTA_PATH, Delta, Rejected, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, USAGE_PATH, UsageReport, digest},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Bytes, header::CONTENT_ENCODING, server::conn::http1, service::service_fn};
@@ -27,7 +27,8 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::{
     acks::Standing,
-    fixtures::{desired, fleet, id, message},
+    fixtures::{desired, fleet, id, message, tenant_usage},
+    usage::Heard,
 };
 
 const SERVER_NAME: &str = "carillon-server";
@@ -43,6 +44,9 @@ struct Model {
     /// The next answers, instead of its own.
     failures: Vec<StatusCode>,
     gzipped: u32,
+    /// Connections of the tenant `a`; `None`: an older version that doesn't know what tenants use.
+    connections: Option<u64>,
+    usage_asks: u32,
 }
 
 impl Model {
@@ -82,6 +86,13 @@ impl Model {
     }
 
     fn answer(&mut self, method: &str, path: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
+        if path == USAGE_PATH {
+            // Comes at any time, so it is no part of the story that `requests` tells.
+            self.usage_asks += 1;
+            let Some(connections) = self.connections else { return (StatusCode::NOT_FOUND, Vec::new()) };
+            let report = UsageReport { boot_id: self.boot_id(), tenants: vec![tenant_usage("a", connections)] };
+            return (StatusCode::OK, serde_json::to_vec(&report).unwrap());
+        }
         self.requests.push(format!("{method} {path}"));
         if let Some(failure) = self.failures.pop() {
             return (failure, Vec::new());
@@ -241,6 +252,16 @@ impl Operator {
         tokio::time::timeout(Duration::from_secs(20), reached).await.expect("the pod gets there in time");
     }
 
+    /// Waits until this was heard of the tenant `a`, report by report.
+    async fn until_heard(&mut self, wanted: impl Fn(&Heard) -> bool) {
+        let reached = async {
+            while !wanted(&self.pusher.usage.of(&id("a"), Instant::now())) {
+                self.reports.recv().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reached).await.expect("it is heard in time");
+    }
+
     async fn until_programmed(&mut self, message: &TenantMessage) {
         self.until(message, |standing| *standing == Standing::Programmed).await;
     }
@@ -381,4 +402,35 @@ async fn another_session_key_is_a_reason_for_a_snapshot() {
         tokio::time::timeout(Duration::from_secs(20), operator.reports.recv()).await.expect("in time");
     }
     assert_eq!(server.model().requests[2..], ["PUT /v1/config/snapshot"]);
+}
+
+#[tokio::test]
+async fn a_pod_is_asked_again_and_again_what_tenants_use() {
+    let (authority, server) = server().await;
+    let a1 = message("a", 1);
+    server.model().connections = Some(1);
+    let mut operator = Operator::start(&authority, server.address, Some(desired(std::slice::from_ref(&a1), &[])));
+    operator.until_programmed(&a1).await;
+    let connections = |heard: &Heard| match heard {
+        Heard::Report(_, Some(usage)) => Some(usage.connections),
+        _ => None,
+    };
+    operator.until_heard(|heard| connections(heard) == Some(1)).await;
+    server.model().connections = Some(2);
+    operator.until_heard(|heard| connections(heard) == Some(2)).await;
+    assert_eq!(server.connections.lock().unwrap().len(), 1, "over the one connection");
+    assert_eq!(server.model().requests, ["GET /v1/config/state", "PUT /v1/config/snapshot"], "no reason to do anything else");
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_know_what_tenants_use_is_well() {
+    let (authority, server) = server().await;
+    let (a1, a2) = (message("a", 1), message("a", 2));
+    let mut operator = Operator::start(&authority, server.address, Some(desired(std::slice::from_ref(&a1), &[])));
+    operator.until_heard(|heard| *heard == Heard::Nothing).await;
+    operator.publish(std::slice::from_ref(&a2), &[]);
+    operator.until_programmed(&a2).await;
+    let model = server.model();
+    assert_eq!((model.usage_asks, model.requests.len()), (1, 3), "{:?}", model.requests);
+    assert_eq!(server.connections.lock().unwrap().len(), 1, "the connection is kept");
 }

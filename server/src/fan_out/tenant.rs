@@ -7,7 +7,10 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use carillon_tenant::{Code, ConnectionId, Quotas, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId};
+use carillon_tenant::{
+    Code, ConnectionId, Quotas, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId,
+    push::{FleetUsage, TenantUsage},
+};
 
 use super::{Publication, Room, Target, rooms::QueueFull};
 use crate::{
@@ -20,6 +23,7 @@ use crate::{
         monotonic,
         rates::{Budget, Demand, Rates},
         refusals::Refusals,
+        wire::{Reply, Request},
     },
     session::Session,
 };
@@ -282,6 +286,33 @@ impl Tenant {
     pub fn usage(&self) -> Usage {
         let (connections, users, rooms) = self.counts.used();
         Usage { connections: connections.into(), users: users.into(), rooms: rooms.into() }
+    }
+
+    /// What the operator is told of it; `None` when there is nothing to tell.
+    pub fn usage_report(&self) -> Option<TenantUsage> {
+        let Usage { connections, users, rooms } = self.usage();
+        let now = monotonic();
+        let messages_per_second = self.rates.demand(now).messages_per_second;
+        let limited = self.refusals.lately(now);
+        let something = connections + users + rooms + messages_per_second > 0 || !limited.is_empty();
+        let tenant_id = self.id.clone();
+        something.then(|| TenantUsage { tenant_id, connections, users, rooms, messages_per_second, fleet: self.counts.fleet(), limited })
+    }
+
+    /// What all pods use together, as they last told: within a quarter of a second. `None` when there is no other pod, or Redis is away.
+    pub async fn fleet_usage(&self) -> Option<FleetUsage> {
+        let look = Request::look();
+        let arguments = look.arguments(&self.config().quotas, self.fleet.pods(), Demand::default());
+        let numbers = self.fleet.exchange(&self.id, arguments).await?;
+        match Reply::read(&numbers, &look)? {
+            Reply::Granted(fleet) => Some(FleetUsage {
+                connections: fleet.connections_of_others.1,
+                users: fleet.users_total,
+                rooms: fleet.rooms_total,
+                messages_per_second: fleet.demand.messages_per_second,
+            }),
+            Reply::Unknown => None,
+        }
     }
 
     /// Every open connection on this pod.

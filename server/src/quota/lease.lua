@@ -79,6 +79,21 @@ if holder == "" then
   return {0}
 end
 
+-- Whoever only looks changes nothing.
+if holder == "?" then
+  local used, sums = 0, {}
+  for rate = 1, rates do
+    sums[rate] = 0
+  end
+  for _, numbers in pairs(live) do
+    used = used + numbers[3]
+    for rate = 1, rates do
+      sums[rate] = sums[rate] + (numbers[4 + rate] or 0)
+    end
+  end
+  return {1, count, 0, used, used, 0, 0, 0, redis.call("HLEN", users_key), redis.call("HLEN", rooms_key), unpack(sums)}
+end
+
 -- A pod that Redis does not know any more tells everything it holds.
 if not live[holder] and not full then
   if #dead > 0 then

@@ -54,6 +54,20 @@ pub struct RoomNeed {
 }
 
 impl Request {
+    /// Asks how the fleet stands, and changes nothing.
+    pub fn look() -> Self {
+        Self {
+            holder: Some("?".to_owned()),
+            ended: Vec::new(),
+            sequence: 0,
+            full: false,
+            claim: false,
+            connections: Need::default(),
+            users: Vec::new(),
+            rooms: Vec::new(),
+        }
+    }
+
     /// The arguments of the script.
     pub fn arguments(&self, quotas: &Quotas, fleet_pods: u32, demand: Demand) -> Vec<String> {
         let limit = |limit: Limit| limit.max().map_or_else(|| "-1".to_owned(), |max| max.to_string());

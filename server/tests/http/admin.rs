@@ -7,7 +7,9 @@ use carillon_server::{
     side_port::{self, Bounds},
     tls::Certificates,
 };
-use carillon_tenant::push::{Answer, DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, State};
+use carillon_tenant::push::{
+    Answer, DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, State, USAGE_PATH, UsageReport,
+};
 use flate2::{Compression, write::GzEncoder};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     certificates::{Authority, Directory},
+    polling::PollingClient,
     server::{TestServer, loopback, snapshot},
     tenants,
 };
@@ -53,6 +56,13 @@ impl Admin {
     async fn push(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
         let answer = self.operator.request(method, self.url(path)).body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Tenants with their connections, users and rooms.
+    async fn usage(&self) -> Vec<(String, [u64; 3])> {
+        let report: UsageReport = self.operator.get(self.url(USAGE_PATH)).send().await.unwrap().json().await.unwrap();
+        assert_eq!(report.boot_id, self.state().await.boot_id);
+        report.tenants.iter().map(|tenant| (tenant.tenant_id.to_string(), [tenant.connections, tenant.users, tenant.rooms])).collect()
     }
 
     async fn state(&self) -> State {
@@ -212,4 +222,19 @@ async fn what_cannot_be_taken_is_told_without_its_secrets() {
     for secret in [MARKER, "marker", tenants::ACME_KEY, tenants::GLOBEX_SECRET] {
         assert!(!text.contains(secret) && !state.contains(secret), "{text} {state}");
     }
+}
+
+#[tokio::test]
+async fn the_operator_hears_what_tenants_use_and_of_idle_ones_nothing() {
+    let admin = Admin::start().await;
+    assert!(admin.usage().await.is_empty(), "a server without tenants");
+    parse::<Answer>(admin.push(Method::PUT, SNAPSHOT_PATH, body(&snapshot(tenants::all()))).await, 200);
+    assert!(admin.usage().await.is_empty(), "tenants without clients");
+    let mut seven = PollingClient::connect(&admin.server, json!(7)).await;
+    let _seven_again = PollingClient::connect(&admin.server, json!(7)).await;
+    let _eight = PollingClient::connect(&admin.server, json!(8)).await;
+    assert_eq!(seven.emit(json!(["rt:join", {"room": "record:7"}])).await, r#"431[{"ok":true,"room":"record:7"}]"#);
+    assert_eq!(admin.usage().await, [("acme".to_owned(), [3, 2, 1])]);
+    parse::<Answer>(admin.push(Method::PUT, SNAPSHOT_PATH, body(&snapshot(Vec::new()))).await, 200);
+    assert!(admin.usage().await.is_empty(), "a tenant that is gone");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Api, eventually, release::REPLICAS};
+use super::{Api, SLOW, eventually, release::REPLICAS};
 use crate::tenants::secret_of;
 
 /// How long a change may take to be in force on every pod, and to be told. The operator gathers changes and spaces writes.
@@ -106,6 +106,16 @@ impl<'a> Team<'a> {
             })
             .await;
         condition(&found, kind)["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Awaits that the status tells of that many connections, as in `3/1000`. It is written at most every 30 seconds.
+    pub async fn uses(&self, tenant: &Tenant, summary: &str) {
+        let path = tenant.path();
+        eventually(SLOW, &format!("{} uses {summary}", tenant.id), async || {
+            let usage = self.api.get(&path).await.ok_or(Value::Null)?["status"]["usage"].take();
+            if usage["summary"] == summary { Ok(()) } else { Err(usage) }
+        })
+        .await;
     }
 
     /// Awaits a status for which `holds`, which is given the object's generation, too.

@@ -45,6 +45,30 @@ async fn a_lower_limit_drops_nobody_and_refuses_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn a_tenant_at_its_limit_says_so_and_is_ready() {
+    let release = Release::ready().await;
+    let pods = release.pods().await;
+    let team = Team::new(&release.api).await;
+    let tenant = team.tenant("acme").await;
+    team.change(&tenant, &json!({"quotas": {"connections": {"max": 3}}})).await;
+    team.uses(&tenant, "0/3").await;
+    team.says(&tenant, "QuotaSaturated", "False", "WithinLimits").await;
+
+    let mut clients = clients_on_each(&pods, &token(&tenant.id, 1)).await;
+    let message = team.says(&tenant, "QuotaSaturated", "True", "ConnectionsMax").await;
+    assert!(message.starts_with("spec.quotas.connections.max is reached: new connections are refused"), "{message}");
+    team.uses(&tenant, "3/3").await;
+    team.says(&tenant, "Ready", "True", "Ready").await;
+    let note = team.warns(&tenant, "QuotaReached").await;
+    assert!(note.starts_with("spec.quotas.connections.max (3) is reached"), "{note}");
+
+    clients.pop();
+    team.says(&tenant, "QuotaSaturated", "False", "WithinLimits").await;
+    team.uses(&tenant, "2/3").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
 async fn a_key_is_rotated_without_a_gap_and_then_gone_from_every_pod() {
     let release = Release::ready().await;
     let pods = release.pods().await;

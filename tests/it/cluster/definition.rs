@@ -6,7 +6,7 @@ use carillon_tests::{
 };
 use serde_json::{Value, json};
 
-const LIMIT: &str = "must be a whole number from 1 to 10000000 or the string Unlimited";
+const LIMIT: &str = "must be a whole number from 1 to 2000000000 or the string Unlimited";
 
 /// The API server with our definition. No pod of ours is needed.
 async fn with_definition() -> Api {
@@ -43,10 +43,15 @@ fn full() -> Value {
         },
         "allowedOrigins": ["https://app.example.com", "https://*.example.com", "http://localhost:5173"],
         "quotas": {
-            "connections": {"max": 10_000_000, "maxPerUser": "Unlimited"},
-            "rooms": {"maxPerConnection": 1000},
-            "messages": {"ratePerSecondPerConnection": 1, "burstPerConnection": 100_000, "maxBytes": 1_048_576},
-            "publish": {"maxBytes": 64},
+            "connections": {"max": 2_000_000_000, "maxPerUser": "Unlimited", "ratePerSecond": 1, "burst": 1_000_000},
+            "rooms": {"max": "Unlimited", "maxMembers": 1, "maxPerConnection": 1000, "createRatePerSecond": 2_000_000_000},
+            "messages": {
+                "ratePerSecond": "Unlimited", "burst": 1,
+                "ratePerSecondPerConnection": 1, "burstPerConnection": 100_000, "maxBytes": 1_048_576,
+            },
+            "publish": {"ratePerSecond": 1, "burst": 1_000_000, "maxBytes": 64},
+            "egress": {"bytesPerSecond": 2_000_000_000},
+            "enforcement": "DryRun",
         },
     })
 }
@@ -109,19 +114,32 @@ async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
         ("/quotas/connections/max", json!(-1), &["spec.quotas.connections.max", LIMIT]),
         ("/quotas/connections/max", json!("unlimited"), &["spec.quotas.connections.max", LIMIT]),
         ("/quotas/connections/max", json!("100"), &["spec.quotas.connections.max", LIMIT]),
-        ("/quotas/connections/max", json!(10_000_001), &["spec.quotas.connections.max", LIMIT]),
+        ("/quotas/connections/max", json!(2_000_000_001), &["spec.quotas.connections.max", LIMIT]),
         ("/quotas/connections/max", json!(1.5), &["spec.quotas.connections.max", "integer"]),
         ("/quotas/connections/max", json!(true), &["spec.quotas.connections.max", "integer"]),
         ("/quotas/connections/maxPerUser", json!(0), &["spec.quotas.connections.maxPerUser", LIMIT]),
+        ("/quotas/connections/ratePerSecond", json!(0), &["spec.quotas.connections.ratePerSecond", LIMIT]),
+        ("/quotas/connections/burst", json!(0), &["spec.quotas.connections.burst", "greater than or equal to 1"]),
+        ("/quotas/connections/burst", json!("Unlimited"), &["spec.quotas.connections.burst", "integer"]),
         ("/quotas/connections", json!(5), &["spec.quotas.connections"]),
+        ("/quotas/rooms/max", json!(0), &["spec.quotas.rooms.max", LIMIT]),
+        ("/quotas/rooms/maxMembers", json!("none"), &["spec.quotas.rooms.maxMembers", LIMIT]),
+        ("/quotas/rooms/createRatePerSecond", json!(-1), &["spec.quotas.rooms.createRatePerSecond", LIMIT]),
         ("/quotas/rooms/maxPerConnection", json!(0), &["spec.quotas.rooms.maxPerConnection", "greater than or equal to 1"]),
         ("/quotas/rooms/maxPerConnection", json!(1001), &["spec.quotas.rooms.maxPerConnection", "less than or equal to 1000"]),
         ("/quotas/rooms/maxPerConnection", json!("Unlimited"), &["spec.quotas.rooms.maxPerConnection", "integer"]),
+        ("/quotas/messages/ratePerSecond", json!(2_000_000_001), &["spec.quotas.messages.ratePerSecond", LIMIT]),
+        ("/quotas/messages/burst", json!(1_000_001), &["spec.quotas.messages.burst", "1000000"]),
         ("/quotas/messages/ratePerSecondPerConnection", json!("unlimited"), &["spec.quotas.messages.ratePerSecondPerConnection", LIMIT]),
         ("/quotas/messages/burstPerConnection", json!(0), &["spec.quotas.messages.burstPerConnection", "greater than or equal to 1"]),
         ("/quotas/messages/burstPerConnection", json!(100_001), &["spec.quotas.messages.burstPerConnection", "100000"]),
         ("/quotas/messages/maxBytes", json!(63), &["spec.quotas.messages.maxBytes", "greater than or equal to 64"]),
+        ("/quotas/publish/ratePerSecond", json!(0), &["spec.quotas.publish.ratePerSecond", LIMIT]),
+        ("/quotas/publish/burst", json!(0), &["spec.quotas.publish.burst", "greater than or equal to 1"]),
         ("/quotas/publish/maxBytes", json!(1_048_577), &["spec.quotas.publish.maxBytes", "1048576"]),
+        ("/quotas/egress/bytesPerSecond", json!("unlimited"), &["spec.quotas.egress.bytesPerSecond", LIMIT]),
+        ("/quotas/enforcement", json!("dryRun"), &["spec.quotas.enforcement", "Enforce", "DryRun"]),
+        ("/quotas/enforced", json!(true), &["spec.quotas.enforced"]),
         ("/allowedOrigins", json!([]), &["spec.allowedOrigins", "at least 1 items"]),
         ("/allowedOrigins", json!(["ftp://app.example.com"]), &["spec.allowedOrigins[0]", "should match", "https?://"]),
         ("/allowedOrigins", json!(["https://app.example.com/path"]), &["spec.allowedOrigins[0]", "should match"]),
@@ -210,16 +228,17 @@ async fn kubectl_shows_and_explains_tenants() {
     let release = Release::ready().await;
     let team = Team::new(&release.api).await;
     let tenant = team.tenant("acme").await;
+    team.uses(&tenant, "0/1000").await;
     let columns =
         |table: &str| table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>();
     let table = columns(&kubectl(&["get", "rtt", "--namespace", &team.namespace]).await);
-    assert_eq!(table[0], ["NAME", "PROGRAMMED", "READY", "REASON", "AGE"]);
-    assert_eq!(table[1][..4], ["acme", "3/3", "True", "Ready"]);
+    assert_eq!(table[0], ["NAME", "CONNECTIONS", "PROGRAMMED", "READY", "REASON", "AGE"]);
+    assert_eq!(table[1][..5], ["acme", "0/1000", "3/3", "True", "Ready"]);
     let wide = columns(&kubectl(&["get", "carillon", "-o", "wide", "--namespace", &team.namespace]).await);
-    assert_eq!(wide[0], ["NAME", "TENANT", "PROGRAMMED", "READY", "REASON", "VERSION", "AGE"]);
+    assert_eq!(wide[0], ["NAME", "TENANT", "CONNECTIONS", "PROGRAMMED", "READY", "REASON", "VERSION", "AGE"]);
     assert_eq!(wide[1][1], tenant.id);
     let explained = kubectl(&["explain", "rtt.spec.quotas.connections.max"]).await;
-    assert!(explained.contains("Connections of the tenant on one server pod. Default: 1000."), "{explained}");
+    assert!(explained.contains("Connections of the tenant. Default: 1000."), "{explained}");
     let explained = kubectl(&["explain", "rtt.spec", "--recursive"]).await;
     for field in ["tenantId", "allowedOrigins", "leewaySeconds", "ratePerSecondPerConnection"] {
         assert!(explained.contains(field), "{explained}");

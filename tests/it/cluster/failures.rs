@@ -213,6 +213,7 @@ async fn without_the_operator_everything_goes_on_and_its_return_disturbs_nobody(
     all_hear(&mut clients, pods[1].http(), &tenant, "record:updated").await;
     bystanders.are_undisturbed().await;
 
+    team.uses(&tenant, "2/1000").await;
     let before = release.api.get(&tenant.path()).await.expect("the tenant is there");
     operator.crash().await;
     eventually(SLOW, "the operator runs again and knows every pod", async || {
