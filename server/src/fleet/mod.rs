@@ -18,7 +18,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use carillon_tenant::{SecretBytes, TenantId};
@@ -37,6 +37,8 @@ use crate::{config_store::ConfigStore, fan_out::Publication, metrics::Metrics, q
 
 /// The longest id of a pod, in bytes.
 const POD_BYTES_MAX: usize = 253;
+/// How often it is worth a line in the log that quotas are not counted.
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 /// How long leaving may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
@@ -78,6 +80,7 @@ struct Member {
     outbound: Outbound,
     registry: Arc<Registry>,
     counting: Script,
+    complained_at: Mutex<Option<Instant>>,
     leaving: CancellationToken,
     /// What leaving waits for; taken by the one who leaves.
     tasks: Mutex<Option<Tasks>>,
@@ -132,6 +135,7 @@ impl Fleet {
             outbound,
             registry,
             counting: Script::new(wire::SCRIPT),
+            complained_at: Mutex::default(),
             leaving,
             tasks: Mutex::new(Some(Tasks { registered, connected })),
             _stop_on_drop: stop.clone().drop_guard(),
@@ -216,7 +220,7 @@ impl Fleet {
     pub async fn exchange(&self, tenant: &TenantId, arguments: Vec<String>) -> Option<Vec<i64>> {
         let member = self.member.as_ref()?;
         let answer: Result<_, RedisError> = member.redis.run_script(&member.counting, keys::counts(tenant).into(), arguments).await;
-        answer.inspect_err(|error| tracing::debug!(%tenant, error = error.details(), "no answer about quotas")).ok()
+        answer.inspect_err(|error| member.complain(tenant, error)).ok()
     }
 
     /// Commands sent to Redis so far.
@@ -234,6 +238,20 @@ impl Fleet {
         timeout(LEAVE_MAX, registered).await.ok();
         member.stop.cancel();
         timeout(LEAVE_MAX, connected).await.ok();
+    }
+}
+
+impl Member {
+    /// That Redis is away was told before. That it answers, and says no, is told now and then: it may lack a right, or be too old.
+    fn complain(&self, tenant: &TenantId, error: &RedisError) {
+        let mut told_at = self.complained_at.lock().expect("no panic under this lock");
+        let error = error.details();
+        if self.redis.up() && told_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+            *told_at = Some(Instant::now());
+            tracing::warn!(%tenant, error, "Redis does not count quotas; more of this is told at level debug for a while");
+        } else {
+            tracing::debug!(%tenant, error, "Redis does not count quotas");
+        }
     }
 }
 

@@ -38,7 +38,7 @@ const PATIENCE_HELD_BACK: Duration = Duration::from_millis(3500);
 const FAILURES_MAX: u32 = 3;
 /// The wait after an exchange that failed.
 const RETRY: Duration = Duration::from_millis(100);
-/// The same while Redis is known to be away.
+/// The same in an outage.
 const RETRY_AWAY: Duration = Duration::from_secs(1);
 /// Users and rooms in one exchange at the most.
 const NAMES_MAX: usize = 500;
@@ -564,9 +564,7 @@ impl<T> Book<T> {
         if redis_up && self.failures < FAILURES_MAX {
             return outcome;
         }
-        if !redis_up {
-            self.retry_at = now + RETRY_AWAY;
-        }
+        self.retry_at = now + RETRY_AWAY;
         let pods = fleet_pods.max(1);
         self.end_lease();
         self.standing = Standing::Share { pods };
