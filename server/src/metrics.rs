@@ -88,7 +88,7 @@ impl Metrics {
         let mut make = Maker(&mut registry);
         Self {
             connections: make.family("carillon_connections", "Connections of a tenant on this pod"),
-            connections_limit: make.family("carillon_connections_limit", "Connections a tenant may have on this pod; -1 is unlimited"),
+            connections_limit: make.family("carillon_connections_limit", "Connections a tenant may have in the whole fleet; -1 is unlimited"),
             connects: make.family("carillon_connects", "Connects by result: ok, or the code of the refusal"),
             rooms: make.family("carillon_rooms", "Rooms of a tenant with members on this pod"),
             messages_received: make.family("carillon_messages_received", "Messages received from a tenant's clients"),
