@@ -40,6 +40,8 @@ const REPORT_SECONDS: f64 = 1.0;
 const IDLE: f64 = 0.01;
 /// The part of what only others know of that a pod corrects at an exchange.
 const CORRECTION: f64 = 0.25;
+/// A share that grew by more than this is looked at again soon: others may be growing, too.
+const GROWN: f64 = 0.05;
 /// The time between two exchanges, when nothing hurries.
 const EXCHANGE: Duration = Duration::from_secs(1);
 /// No exchange is asked for earlier after the last one.
@@ -180,7 +182,7 @@ struct Bucket {
     by_others: Option<u64>,
     /// What was last told to the others.
     told_milli: u64,
-    /// True when something was refused for which a larger share could help.
+    /// True when the next exchange had better come early.
     hurries: bool,
 }
 
@@ -322,7 +324,8 @@ impl Bucket {
                 return Err(None);
             }
             if let Err(wait) = self.local.admit_cells(now, rate.share(self.share), cells) {
-                self.hurries |= self.share < 1.0 && self.offered_milli(now) > self.told_milli + self.told_milli / 2 + milli(ceiling * IDLE);
+                let rose = self.offered_milli(now) > self.told_milli + self.told_milli / 2 + milli(ceiling * IDLE);
+                self.hurries |= self.share < 1.0 && rose;
                 // With a small share the wait is long; by the next exchange it is a larger one.
                 return Err(Some(wait.min(EXCHANGE + rate.span(cells.into()))));
             }
@@ -338,22 +341,35 @@ impl Bucket {
     fn rebalance(&mut self, fleet: (u64, u64), own: (u64, u64), pods: u32, rate: Option<Rate>, since: Duration, now: Duration) {
         let others = fleet.1.saturating_sub(own.1);
         // The sum falls when a pod leaves; nothing is charged then, and too little once.
-        let by_others = self.by_others.replace(others).map_or(0, |seen| others.saturating_sub(seen));
+        let seen = self.by_others.replace(others);
+        let by_others = seen.map_or(0, |seen| others.saturating_sub(seen));
         let by_own = self.admitted.saturating_sub(self.charged);
-        (self.charged, self.told_milli, self.hurries) = (self.admitted, own.0, false);
+        (self.charged, self.told_milli) = (self.admitted, own.0);
         let Some(rate) = rate else { return };
         let idle = rate.per_second * IDLE * 1000.0;
         let (total, pods) = (fleet.0.max(own.0), f64::from(pods));
-        let share = (float(own.0) + idle) / (float(total) + pods * idle);
+        let due = (float(own.0) + idle) / (float(total) + pods * idle);
+        // Nobody takes more than an even part before it is needed: when all begin at once, none has heard of the others yet.
+        let local = self.local.held(now, rate.share(self.share));
+        let pressed = local < rate.burst * self.share / 2.0;
+        let share = if pressed { due } else { due.min(self.share.max(1.0 / pods)) };
+        self.hurries = share - self.share > GROWN;
         self.fleet.charge(since, rate, float(by_own.saturating_add(by_others)));
         // Deeper in debt it can't honestly be: a pod that came back after the others forgot it would be counted twice.
         let held = self.fleet.held(now, rate).max(-(rate.burst + 2.0 * rate.per_second + pods));
         self.fleet.set_held(now, rate, held);
-        let mine = if held < 0.0 { share * held } else { held / rate.burst * rate.share(share).burst };
-        let difference = mine - self.local.held(now, rate.share(self.share));
-        let trust = share + (1.0 - share) * CORRECTION;
-        let gained = rate.per_second * now.saturating_sub(since).min(EXCHANGE).as_secs_f64();
-        self.take(share, (trust * difference).min(gained), Some(rate), now);
+        let part = |held: f64| if held < 0.0 { share * held } else { held / rate.burst * rate.share(share).burst };
+        let elapsed = now.saturating_sub(since).min(EXCHANGE).as_secs_f64();
+        let (least, most) = (part(held) - local, if seen.is_some() { 2.0 * share * rate.per_second * elapsed } else { 0.0 });
+        let difference = if least > 0.0 {
+            // Of the others nothing was heard for a while: they went on as they did, and what they took is not there to take over.
+            let unheard = (float(by_others) / elapsed.max(0.001)).min((1.0 - share) * rate.per_second) * EXCHANGE.as_secs_f64();
+            (part(held - unheard) - local).max(0.0)
+        } else {
+            least
+        };
+        let trust = if difference > 0.0 { share } else { share + (1.0 - share) * CORRECTION };
+        self.take(share, (trust * difference).min(most), Some(rate), now);
     }
 
     /// Takes `share` and corrects what is held. The cells that are there stay, as far as they fit in: a larger share is no free burst.
