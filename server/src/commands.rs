@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use carillon_tenant::{Code, Refusal, RoomName};
+use carillon_tenant::{Code, Refusal, RoomName, TenantConfig};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
@@ -20,6 +20,7 @@ use socketioxide::{
 use crate::{
     fan_out::{Message, Publication, Target},
     handler::Handler,
+    quota::monotonic,
     session::Session,
 };
 
@@ -61,7 +62,7 @@ fn handle(session: &Arc<Session>, value: &Value) -> Result<serde_json::Value, Re
     let text = value.as_str().map_or("", |text| text.as_str());
     let event: Event<'_> = serde_json::from_str(text).map_err(|_| Code::EventNotAllowed)?;
     match event.name.as_ref() {
-        "user:online" => online(session),
+        "user:online" => online(session, &config),
         "rt:join" => {
             let name = room_name(event.first)?;
             session.join(&config, &name)?;
@@ -77,7 +78,9 @@ fn handle(session: &Arc<Session>, value: &Value) -> Result<serde_json::Value, Re
 }
 
 /// `user:online` becomes `user:status` for everyone else of the tenant.
-fn online(session: &Arc<Session>) -> Result<serde_json::Value, Refusal> {
+fn online(session: &Arc<Session>, config: &TenantConfig) -> Result<serde_json::Value, Refusal> {
+    let (tenant, quotas) = (&session.tenant, &config.quotas);
+    tenant.egress.admit(quotas, monotonic()).or_else(|refusal| tenant.refuse(quotas, refusal))?;
     let data = json!({"user_id": session.user, "status": "online"});
     let data = RawValue::from_string(data.to_string()).expect("JSON's own text is JSON");
     let publication = Publication { target: Target::Tenant, except: Some(session.id), message: Message::new("user:status", data) };

@@ -77,7 +77,7 @@ impl Egress {
     ///
     /// The limit that was met, while what was delivered goes beyond it.
     pub fn admit(&self, quotas: &Quotas, now: Duration) -> Result<(), Refusal> {
-        let mut state = self.settle(quotas, now);
+        let state = self.settle(quotas, now);
         let Some(max) = quotas.egress_bytes_per_second.max() else { return Ok(()) };
         let rate = state.rate(max);
         let debt = state.bucket.until_full(now).saturating_sub(rate.span(rate.burst));
@@ -223,7 +223,7 @@ mod tests {
                 }
             }
             for (index, pod) in pods.iter().enumerate() {
-                if (step + index as u64 * 167) % 500 == 0 {
+                if (step + index as u64 * 167).is_multiple_of(500) {
                     told[index] = pod.per_second(&quotas, now);
                     pod.learn(told.iter().sum(), told[index], &quotas, now);
                 }
