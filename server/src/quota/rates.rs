@@ -304,7 +304,10 @@ impl Rates {
     /// True when the next exchange had better come early: something was refused that a larger share would let in.
     pub fn wants_rebalance(&self, now: Duration) -> bool {
         let state = self.lock();
-        now.saturating_sub(state.rebalanced_at) >= EXCHANGE_MIN && state.buckets.iter().any(|bucket| bucket.hurries)
+        // Who can't ask the others is not helped by asking more often.
+        state.fleet.is_some()
+            && now.saturating_sub(state.rebalanced_at) >= EXCHANGE_MIN
+            && state.buckets.iter().any(|bucket| bucket.hurries)
     }
 
     /// The demand of all pods as it was last told; `None` when they can't be asked.
