@@ -11,7 +11,7 @@
 //!   correct the same thing in full would swing.
 //!
 //! **The bound.** Over any window the fleet admits at most rate × window + burst and, beyond that, the error: what pods admit before
-//! they hear of each other. That is at most 2.5 s of the rate at exchanges every second, and one request per pod. It does not add up,
+//! they hear of each other. That is at most 3.5 s of the rate at exchanges every second, and one request per pod. It does not add up,
 //! because it is charged. The simulation beside this holds it, with demand that jumps between nothing and thirty times the rate on up
 //! to eight pods; and it holds that three times the rate, however unevenly it is split and with a hot pod that changes every 3 s, is
 //! admitted within 5 % of the rate over 10 s once the first 2 s have passed. (Only when all pods begin evenly and at the same moment,
