@@ -73,7 +73,7 @@ async fn a_connection_is_in_so_many_rooms_and_no_more() {
     client.call("rt:leave", &json!({"room": "a"})).await;
     assert_eq!(client.call("rt:join", &json!({"room": "c"})).await["ok"], true);
     fleet.uses("acme", 1, 1, 2).await;
-    let refusals = fleet.metric(0, r#"carillon_quota_refusals_total{tenant="acme",code="rooms_per_connection_max"}"#);
+    let refusals = fleet.metric(0, r#"carillon_quota_refusals_total{tenant="acme",code="rooms_per_connection_max",enforced="true"}"#);
     assert_eq!(refusals, 1.0);
 }
 

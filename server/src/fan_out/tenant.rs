@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -100,6 +99,9 @@ impl Tenant {
             config: ArcSwap::new(config),
         });
         tenant.report_limits();
+        if !tenant.fleet.is_alone() {
+            tenant.part_from_fleet(tenant.fleet.pods(), &tenant.config().quotas);
+        }
         tenant
     }
 
@@ -172,12 +174,6 @@ impl Tenant {
             return Ok(false);
         }
         self.rates.admit(Budget::RoomCreations, 1, quotas, monotonic()).map(|()| true)
-    }
-
-    /// What is asked of this pod.
-    pub fn demand(&self, now: Duration) -> Demand {
-        let egress_bytes_per_second = self.egress.per_second(&self.config().quotas, now);
-        Demand { egress_bytes_per_second, ..self.rates.demand(now) }
     }
 
     /// Lets a connected session hear the tenant and its user.

@@ -130,7 +130,7 @@ impl Counts {
     }
 
     /// Sees to it that a task does the exchanges.
-    pub(super) fn something_to_tell(&self) {
+    pub(crate) fn something_to_tell(&self) {
         let start = {
             let mut state = self.lock();
             let idle = state.driven || state.book.is_alone();
