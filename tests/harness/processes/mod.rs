@@ -3,12 +3,12 @@
 
 mod server;
 
-use std::net::{Ipv4Addr, SocketAddr};
-
-use carillon_tenant::{
-    TenantMessage,
-    push::{FleetUsage, TenantUsage},
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
+
+use carillon_tenant::{TenantMessage, push::TenantUsage};
 
 use self::server::Server;
 use crate::{
@@ -133,14 +133,14 @@ impl Processes {
     }
 
     /// Waits until the servers that run have so many connections of a tenant and so many rooms with members, and all of them know that.
-    pub async fn uses(&self, limit: std::time::Duration, tenant: &str, connections: u64, rooms: u64) {
+    pub async fn uses(&self, limit: Duration, tenant: &str, connections: usize, rooms: usize) {
         let what = format!("every server knows of {connections} connections and {rooms} rooms of {tenant}");
+        let expected = (connections as u64, rooms as u64);
         eventually_async(limit, &what, async || {
             let usage = self.usage(tenant).await;
             let here: u64 = usage.iter().map(|usage| usage.connections).sum();
-            let known =
-                |usage: &TenantUsage| usage.fleet.is_some_and(|fleet: FleetUsage| (fleet.connections, fleet.rooms) == (connections, rooms));
-            if here == connections && usage.iter().all(known) { Ok(()) } else { Err(usage) }
+            let known = |usage: &TenantUsage| usage.fleet.is_some_and(|fleet| (fleet.connections, fleet.rooms) == expected);
+            if here == expected.0 && usage.iter().all(known) { Ok(()) } else { Err(usage) }
         })
         .await;
     }
