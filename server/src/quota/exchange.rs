@@ -80,6 +80,10 @@ async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
         let mut state = tenant.counts.lock();
         match reply {
             Some(reply) => state.book.answered(asked, reply, quotas, monotonic()),
+            None if fleet.is_joining() => {
+                state.book.put_off(asked, monotonic());
+                return false;
+            }
             None => {
                 let outcome = state.book.failed(asked, fleet.reaches_redis(), fleet.pods(), quotas, monotonic());
                 if state.book.is_on_share() {

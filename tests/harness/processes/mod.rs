@@ -156,9 +156,10 @@ impl Processes {
 
     /// Waits until every server that runs has found its Redis.
     pub async fn is_one(&self) {
-        eventually_async(DEADLINE, "every server has found its Redis", async || {
-            let (found, all) = (self.metric_of_all("carillon_redis_up").await, self.running().count());
-            if found == all as f64 { Ok(()) } else { Err((found, all)) }
+        let all = self.running().count();
+        eventually_async(DEADLINE, "every server knows of all others", async || {
+            let known = self.metric_of_all("carillon_fleet_pods").await;
+            if known >= (all * all) as f64 { Ok(()) } else { Err((known, all)) }
         })
         .await;
     }
