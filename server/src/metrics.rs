@@ -65,6 +65,8 @@ pub struct Metrics {
     pub adapter_published: Counter,
     /// Messages received from other pods.
     pub adapter_received: Counter,
+    /// Pods of the fleet that this one knows of, itself included; 0 without Redis.
+    pub fleet_pods: Gauge,
     /// 1 while Redis answers; 0 while it does not, and without Redis.
     pub redis_up: Gauge,
     /// Seconds since the operator was last heard.
@@ -101,6 +103,7 @@ impl Metrics {
             delivery_latency_seconds: make.histogram("carillon_delivery_latency", "From publish to the hand-over to the last local member", Unit::Seconds),
             adapter_published: make.metric("carillon_adapter_published", "Messages handed to Redis for other pods"),
             adapter_received: make.metric("carillon_adapter_received", "Messages received from other pods"),
+            fleet_pods: make.metric("carillon_fleet_pods", "Pods of the fleet that this pod knows of, itself included; their number makes the even share of limits while Redis is away"),
             redis_up: make.metric("carillon_redis_up", "1 while Redis answers"),
             config_age_seconds: make.metric("carillon_config_age_seconds", "Seconds since the operator was last heard"),
             api_requests: make.metric("carillon_api_requests", "Requests to the HTTP API that were answered"),

@@ -119,7 +119,7 @@ impl Fleet {
         let leaving = stop.child_token();
         let sequences = Arc::<Sequences>::default();
         let subscriptions = Subscriptions::new(redis.clone(), sequences.clone());
-        let registry = Registry::new(redis.clone(), &pod, advertise);
+        let registry = Registry::new(redis.clone(), &pod, advertise, metrics.clone());
         let pod: Arc<str> = pod.into();
         let (outbound, publisher) = Outbound::new(pod.clone(), redis.clone(), metrics.clone());
         // These first: they are to hear of the first connection, too.

@@ -19,6 +19,7 @@ use super::{
     keys,
     redis::{Redis, RedisError, Script},
 };
+use crate::metrics::Metrics;
 
 /// How long an entry outlives its pod.
 const LEASE: Duration = Duration::from_secs(10);
@@ -46,12 +47,13 @@ pub struct Registry {
     pod: String,
     script: Script,
     live: AtomicU32,
+    metrics: Arc<Metrics>,
     remembered: Mutex<HashMap<String, (SocketAddr, Instant)>>,
 }
 
 impl Registry {
     /// The registry as `pod` sees it, which others reach at `address`.
-    pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr) -> Arc<Self> {
+    pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr, metrics: Arc<Metrics>) -> Arc<Self> {
         let entry = serde_json::to_vec(&Entry { address, boot_id: pod.to_owned() }).expect("an address and a text are JSON");
         let script = Script::new(include_str!("registry.lua"));
         Arc::new(Self {
@@ -61,6 +63,7 @@ impl Registry {
             pod: pod.to_owned(),
             script,
             live: AtomicU32::new(1),
+            metrics,
             remembered: Mutex::default(),
         })
     }
@@ -100,6 +103,7 @@ impl Registry {
         let answer = self.redis.run_script(&self.script, vec![self.key.clone(), keys::PODS.to_owned()], arguments.to_vec()).await?;
         if let Some(live) = answer.first().and_then(|live| u32::try_from(*live).ok()) {
             self.live.store(live.max(1), Ordering::Relaxed);
+            self.metrics.fleet_pods.set(live.max(1).into());
         }
         Ok(())
     }

@@ -154,11 +154,12 @@ impl Processes {
         self.redis.as_mut().expect("the fleet has a Redis of its own")
     }
 
-    /// Waits until every server that runs has found its Redis.
+    /// Waits until every server that runs has found its Redis, and knows of all the others.
     pub async fn is_one(&self) {
-        eventually_async(DEADLINE, "every server has found its Redis", async || {
-            let (found, all) = (self.metric_of_all("carillon_redis_up").await, self.running().count());
-            if found == all as f64 { Ok(()) } else { Err((found, all)) }
+        eventually_async(DEADLINE, "every server has found its Redis and knows of all others", async || {
+            let all = self.running().count();
+            let known = (self.metric_of_all("carillon_redis_up").await, self.metric_of_all("carillon_fleet_pods").await);
+            if known == (all as f64, (all * all) as f64) { Ok(()) } else { Err(known) }
         })
         .await;
     }
