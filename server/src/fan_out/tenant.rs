@@ -16,7 +16,7 @@ use crate::{
     fleet::Fleet,
     metrics::{Metrics, TenantMetrics},
     quota::{
-        Counts, Place,
+        Counts, Place, Settled,
         book::{Answer, Excess, Refused},
         egress::Egress,
         monotonic,
@@ -152,7 +152,7 @@ impl Tenant {
     /// # Errors
     ///
     /// The refusal.
-    pub fn conclude(&self, quotas: &Quotas, (answer, place): (Answer, Option<Place>)) -> Result<(bool, Place), Refusal> {
+    pub fn conclude(&self, quotas: &Quotas, (answer, place): Settled) -> Result<(bool, Place), Refusal> {
         let (created, refused) = match answer {
             Answer::Taken { created } => (created, None),
             Answer::TakenBeyond(refused) | Answer::Refused(refused) => (false, Some(refused)),

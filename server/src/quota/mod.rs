@@ -21,7 +21,7 @@ use std::{
 };
 
 use carillon_tenant::Quotas;
-pub use place::{Counts, Place};
+pub use place::{Counts, Place, Settled};
 
 use self::rates::Demand;
 use crate::fan_out::Tenant;

@@ -77,7 +77,9 @@ async fn a_dry_run_refuses_nothing_and_counts_what_it_would_have_refused() {
         let sample = format!(r#"carillon_quota_refusals_total{{tenant="acme",code="connections_max",enforced="{enforced}"}}"#);
         fleet.metric_of_all(&sample).await
     };
-    assert_eq!((counted(false).await, counted(true).await), (20.0, 0.0));
+    // Nobody waits for places that other servers hold in advance, so some more may be counted than would have been refused.
+    let (dry, enforced) = (counted(false).await, counted(true).await);
+    assert!((20.0..=25.0).contains(&dry) && enforced == 0.0, "{dry} by the dry run, {enforced} in earnest");
     fleet.uses(RECOVERED, "acme", 30, 0).await;
 
     // In earnest nobody is dropped either.

@@ -11,7 +11,7 @@ use carillon_tests::{
 };
 use serde_json::json;
 
-use super::{FULL, boundless, limited_to};
+use super::{FULL, MACHINE, RECOVERED, boundless, limited_to};
 
 /// How many try without a pause.
 const FLOOD: usize = 100;
@@ -20,6 +20,7 @@ const CONNECTS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_refused_connects_keeps_no_other_tenant_out() {
+    let _machine = MACHINE.lock().await;
     let fleet = Processes::start(2, &[limited_to(1), boundless("globex")]).await;
     let flood = Crowd::of("acme", &fleet.addresses());
     flood.enter(FLOOD, Habit { retry: Some(Duration::from_millis(1)), ..Habit::ONCE });
@@ -38,5 +39,5 @@ async fn a_flood_of_refused_connects_keeps_no_other_tenant_out() {
     assert!(refused() - before >= CONNECTS, "only {} were refused meanwhile: that is no flood", refused() - before);
     assert_eq!((flood.inside(), flood.losses()), (1, 0));
     flood.give_up();
-    fleet.uses(super::RECOVERED, "globex", CONNECTS, 1).await;
+    fleet.uses(RECOVERED, "globex", CONNECTS, 1).await;
 }

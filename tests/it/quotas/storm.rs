@@ -9,7 +9,7 @@ use carillon_tests::{
     processes::Processes,
 };
 
-use super::{AT_ONCE, FULL, RECOVERED, limited_to};
+use super::{AT_ONCE, FULL, MACHINE, RECOVERED, limited_to};
 
 const SERVERS: usize = 4;
 const PLACES: usize = 1000;
@@ -19,6 +19,7 @@ const AWAKE: Duration = Duration::from_secs(3);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exactly_as_many_get_in_as_there_are_places_and_every_place_can_be_taken_again() {
     needs_open_files(8192);
+    let _machine = MACHINE.lock().await;
     let fleet = Processes::start(SERVERS, &[limited_to(PLACES)]).await;
     let crowd = Crowd::of("acme", &fleet.addresses());
     crowd.watch(&[0, 1, 2, 3]);
@@ -26,7 +27,7 @@ async fn exactly_as_many_get_in_as_there_are_places_and_every_place_can_be_taken
     crowd.settled().await;
     assert_eq!(crowd.inside(), PLACES);
     assert_eq!(crowd.refusals(), BTreeMap::from([(FULL.to_owned(), 2 * PLACES)]));
-    fleet.uses(AT_ONCE * 5, "acme", 1000, 0).await;
+    fleet.uses(AT_ONCE * 5, "acme", PLACES, 0).await;
 
     // The last places of the fleet, wherever they were and wherever they are wanted.
     for server in 0..SERVERS {
@@ -34,7 +35,7 @@ async fn exactly_as_many_get_in_as_there_are_places_and_every_place_can_be_taken
         crowd.enter(10, Habit { only: Some(server), retry: Some(AT_ONCE / 10), user: None });
         crowd.has_inside(AT_ONCE * 2, PLACES).await;
     }
-    fleet.uses(AT_ONCE * 5, "acme", 1000, 0).await;
+    fleet.uses(AT_ONCE * 5, "acme", PLACES, 0).await;
     assert_eq!((crowd.peak(), crowd.losses()), (PLACES, 0));
 }
 
@@ -53,13 +54,15 @@ async fn the_clients_of_a_killed_server_come_back_elsewhere_and_are_counted_once
     eventually_within(AT_ONCE, "its clients notice", || is(crowd.by_server()[1], &0)).await;
     crowd.has_inside(RECOVERED, PLACES).await;
     assert_eq!((crowd.by_server()[1], crowd.losses()), (0, lost));
-    fleet.uses(AT_ONCE, "acme", 1000, 0).await;
+    fleet.uses(AT_ONCE, "acme", PLACES, 0).await;
 
     fleet.restart(1).await;
     crowd.leave(20);
     crowd.has_inside(RECOVERED, PLACES).await;
-    fleet.uses(RECOVERED, "acme", 1000, 0).await;
-    assert_eq!(crowd.peak(), PLACES);
+    fleet.uses(RECOVERED, "acme", PLACES, 0).await;
+    // Nor did the new one let anybody in before it knew of the others.
+    let evictions = fleet.metric_of_all("carillon_quota_evictions_total").await;
+    assert_eq!((crowd.peak(), evictions), (PLACES, 0.0), "{:?}", crowd.by_server());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +89,6 @@ async fn a_server_that_was_paused_sends_away_whose_places_were_taken() {
         .await;
     crowd.watch(&[0, 1, 2, 3]);
     crowd.has_inside(RECOVERED, PLACES).await;
-    fleet.uses(RECOVERED, "acme", 1000, 0).await;
+    fleet.uses(RECOVERED, "acme", PLACES, 0).await;
     assert_eq!(crowd.peak(), PLACES);
 }
