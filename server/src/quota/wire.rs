@@ -78,7 +78,7 @@ impl Request {
         arguments.extend(demand.to_numbers().iter().map(u64::to_string));
         arguments.extend([self.users.len().to_string(), self.rooms.len().to_string()]);
         for (user, need) in &self.users {
-            arguments.extend([user.to_json().to_string(), need.held.to_string(), need.needed.to_string()]);
+            arguments.extend([user.as_str().to_owned(), need.held.to_string(), need.needed.to_string()]);
         }
         for (room, RoomNeed { members, may_create }) in &self.rooms {
             arguments.extend([room.as_str().to_owned(), members.held.to_string(), members.needed.to_string(), flag(*may_create)]);
