@@ -119,6 +119,8 @@ pub struct Book<T> {
     /// Leases that ended and may still stand in Redis.
     ended: Vec<String>,
     sequence: u64,
+    /// The last exchange of this lease that was answered.
+    acknowledged: u64,
     standing: Standing,
     connections: Count,
     users: Names<UserId>,
@@ -254,6 +256,7 @@ impl<T> Book<T> {
             leases: 0,
             ended: Vec::new(),
             sequence: 0,
+            acknowledged: 0,
             standing: if shared { Standing::Idle } else { Standing::Alone },
             connections: Count::default(),
             users: Names::new(),
@@ -388,6 +391,7 @@ impl<T> Book<T> {
         if full {
             self.end_lease();
             self.leases += 1;
+            self.acknowledged = 0;
             let holder = format!("{}-{}", self.pod, self.leases);
             // Nothing is relied on until it is granted.
             self.standing = Standing::Leased { holder, valid_until: Duration::ZERO, claim };
@@ -417,7 +421,8 @@ impl<T> Book<T> {
             self.rooms.freeze(room, need.members.needed);
         }
         let ended = self.ended.clone();
-        let request = Request { holder: Some(holder), ended, sequence: self.sequence, full, claim, connections, users, rooms };
+        let (sequence, acknowledged) = (self.sequence, self.acknowledged);
+        let request = Request { holder: Some(holder), ended, sequence, acknowledged, full, claim, connections, users, rooms };
         Asked { request, sent_at: now, covered }
     }
 
@@ -433,6 +438,7 @@ impl<T> Book<T> {
             holder: None,
             ended: self.ended.clone(),
             sequence: self.sequence,
+            acknowledged: 0,
             full: false,
             claim: false,
             connections: Need::default(),
@@ -528,6 +534,7 @@ impl<T> Book<T> {
         {
             *valid_until = sent_at + VALID;
             *claim &= !all_told;
+            self.acknowledged = request.sequence;
         }
         self.connections.granted = granted.connections;
         for ((user, _), (places, _)) in request.users.iter().zip(&granted.users) {

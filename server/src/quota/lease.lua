@@ -18,9 +18,9 @@ end
 local fleet_pods = tonumber(ARGV[5])
 local connections_max, held, need, wish = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local users_max, rooms_max, members_max = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local sequence = tonumber(ARGV[13])
-local rates = tonumber(ARGV[14])
-local lists = 15 + rates
+local sequence, acknowledged = tonumber(ARGV[13]), tonumber(ARGV[14])
+local rates = tonumber(ARGV[15])
+local lists = 16 + rates
 
 local time = redis.call("TIME")
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -84,8 +84,9 @@ if holder == "" then
   return {0}
 end
 
--- A pod that Redis does not know any more tells everything it holds.
-if not live[holder] and not full then
+-- A pod that Redis does not know any more tells everything it holds. So does one whose last words Redis has forgotten, because a
+-- replica took over that had not heard them.
+if not full and (not live[holder] or live[holder][4] < acknowledged) then
   if #dead > 0 then
     write("#sweep", "u0")
   end
@@ -273,7 +274,7 @@ end
 local record = {clock + LEASE, granted, math.min(granted, need), sequence}
 local sums = {}
 for rate = 1, rates do
-  record[4 + rate] = tonumber(ARGV[14 + rate])
+  record[4 + rate] = tonumber(ARGV[15 + rate])
   sums[rate] = record[4 + rate]
 end
 for name, numbers in pairs(live) do
