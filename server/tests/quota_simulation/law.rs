@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carillon_tenant::{Limit, Quotas};
 
-use crate::plan::{ROOMS, USERS};
+use crate::plan::{ROOMS, USERS, USERS_COMMON};
 
 /// How long after Redis lost data, or after a limit was lowered, places that were granted before may still be taken: until every pod
 /// has made an exchange.
@@ -30,7 +30,7 @@ impl Tally {
     /// Adds another, and takes away a third.
     pub fn add(&mut self, other: &Self, without: &Self) {
         self.connections += other.connections - without.connections;
-        for (index, users) in self.users.iter_mut().enumerate() {
+        for (index, users) in self.users[..USERS_COMMON].iter_mut().enumerate() {
             *users += other.users[index] - without.users[index];
         }
         for (index, members) in self.members.iter_mut().enumerate() {
@@ -38,10 +38,10 @@ impl Tally {
         }
     }
 
-    /// Every number: connections, rooms, users one by one, members of rooms one by one.
+    /// Every number: connections, rooms, users that clients share one by one, members of rooms one by one.
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
         let rooms = u32::try_from(self.members.iter().filter(|members| **members > 0).count()).expect("small");
-        [self.connections, rooms].into_iter().chain(self.users.iter().copied()).chain(self.members.iter().copied())
+        [self.connections, rooms].into_iter().chain(self.users[..USERS_COMMON].iter().copied()).chain(self.members.iter().copied())
     }
 
     /// Connections, users and rooms, as a book counts them.
@@ -56,7 +56,7 @@ pub fn limits(quotas: &Quotas) -> impl Iterator<Item = u32> {
     let max = |limit: Limit| limit.max().unwrap_or(u32::MAX);
     [max(quotas.connections_max), max(quotas.rooms_max)]
         .into_iter()
-        .chain(std::iter::repeat_n(max(quotas.connections_per_user_max), USERS))
+        .chain(std::iter::repeat_n(max(quotas.connections_per_user_max), USERS_COMMON))
         .chain(std::iter::repeat_n(max(quotas.room_members_max), ROOMS))
 }
 
@@ -65,8 +65,8 @@ pub fn name(index: usize) -> String {
     match index {
         0 => "connections".into(),
         1 => "rooms".into(),
-        index if index < 2 + USERS => format!("connections of user {}", index - 2),
-        index => format!("members of room {}", index - 2 - USERS),
+        index if index < 2 + USERS_COMMON => format!("connections of user {}", index - 2),
+        index => format!("members of room {}", index - 2 - USERS_COMMON),
     }
 }
 

@@ -39,8 +39,8 @@ const WALL_MS: i64 = 1_700_000_000_000;
 pub enum Event {
     /// The task of a pod looks.
     Poll(PodId),
-    /// A request arrives at Redis.
-    Request { pod: PodId, exchange: u64, arguments: Vec<String> },
+    /// A request arrives at Redis; whoever sent it waits for the answer, unless this is a second copy.
+    Request { pod: PodId, exchange: Option<u64>, arguments: Vec<String> },
     /// An answer arrives at a pod.
     Reply { pod: PodId, exchange: u64, numbers: Vec<i64> },
     /// An answer did not arrive.
@@ -130,6 +130,8 @@ pub struct World<'a> {
     queue: BTreeMap<(Duration, u64), Event>,
     numbers: u64,
     history: VecDeque<(Duration, Data)>,
+    /// Whether something was taken, given back or granted since the law was held against it.
+    changed: bool,
     broken: Option<String>,
     trace: Option<Vec<String>>,
 }
@@ -161,6 +163,7 @@ impl<'a> World<'a> {
             queue: BTreeMap::new(),
             numbers: 0,
             history: VecDeque::new(),
+            changed: true,
             broken: None,
             trace: traced.then(Vec::new),
             dice,
@@ -215,6 +218,7 @@ impl<'a> World<'a> {
 
     /// The pod, if that one still lives.
     pub fn pod(&mut self, id: PodId) -> Option<&mut Pod> {
+        self.changed = true;
         self.pods[id.slot].as_mut().filter(|pod| pod.id == id)
     }
 
@@ -357,18 +361,14 @@ impl<'a> World<'a> {
             _ => None,
         };
         if let Some(id) = pod {
-            let Some(pod) = self.pod(id) else { return };
+            let Some(pod) = self.pods[id.slot].as_mut().filter(|pod| pod.id == id) else { return };
             if let Some(deferred) = &mut pod.paused {
                 deferred.push(event);
                 return;
             }
         }
         match event {
-            Event::Poll(id) => {
-                if self.pod(id).is_some_and(|pod| pod.polls_at != Duration::MAX) {
-                    self.poll(id);
-                }
-            }
+            Event::Poll(id) => self.poll(id),
             Event::Request { pod, exchange, arguments } => self.execute(pod, exchange, arguments),
             Event::Reply { pod, exchange, numbers } => self.replied(pod, exchange, Some(&numbers)),
             Event::Timeout { pod, exchange } => self.replied(pod, exchange, None),
@@ -418,7 +418,9 @@ impl<'a> World<'a> {
                 self.after(Duration::from_millis(250), Event::Look);
             }
         }
-        self.hold_law();
+        if std::mem::take(&mut self.changed) {
+            self.hold_law();
+        }
     }
 
     /// Something has to be told, perhaps.
@@ -434,7 +436,7 @@ impl<'a> World<'a> {
     fn poll(&mut self, id: PodId) {
         let now = self.now;
         loop {
-            let Some(pod) = self.pod(id) else { return };
+            let Some(pod) = self.pods[id.slot].as_mut().filter(|pod| pod.id == id) else { return };
             if !pod.driven {
                 return;
             }
@@ -467,7 +469,7 @@ impl<'a> World<'a> {
     fn ask(&mut self, id: PodId) {
         self.numbers += 1;
         let (now, exchange) = (self.now, self.numbers);
-        let Some(pod) = self.pod(id) else { return };
+        let Some(pod) = self.pods[id.slot].as_mut().filter(|pod| pod.id == id) else { return };
         let mut asked = pod.book.ask(&pod.quotas, now + pod.offset, pod.metering);
         // The order of names is chance of another kind, which no seed rules.
         asked.request.users.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
@@ -492,23 +494,23 @@ impl<'a> World<'a> {
         let wait = self.latency();
         if self.plan.disorder && self.dice.per_mille(20) {
             self.note(|_| format!("request {exchange} comes twice"));
-            let late = wait + self.dice.millis(0, 3000);
-            self.after(late, Event::Request { pod: id, exchange, arguments: arguments.clone() });
+            let late = wait + self.dice.millis(0, 1000);
+            self.after(late, Event::Request { pod: id, exchange: None, arguments: arguments.clone() });
         }
-        self.after(wait, Event::Request { pod: id, exchange, arguments });
+        self.after(wait, Event::Request { pod: id, exchange: Some(exchange), arguments });
     }
 
     fn latency(&mut self) -> Duration {
-        if self.plan.disorder && self.dice.per_mille(30) { self.dice.millis(0, 3000) } else { self.dice.millis(0, 4) }
+        if self.plan.disorder && self.dice.per_mille(30) { self.dice.millis(0, 2000) } else { self.dice.millis(0, 4) }
     }
 
-    fn execute(&mut self, id: PodId, exchange: u64, arguments: Vec<String>) {
+    fn execute(&mut self, id: PodId, exchange: Option<u64>, arguments: Vec<String>) {
         if !self.redis_up || !self.links_up[id.slot] {
-            self.note(|_| format!("request {exchange} does not arrive"));
+            self.note(|_| format!("request {exchange:?} does not arrive"));
             return;
         }
         if self.now < self.redis_stalled_until {
-            let wait = self.redis_stalled_until - self.now;
+            let wait = (self.redis_stalled_until - self.now).min(Duration::from_millis(100));
             self.after(wait, Event::Request { pod: id, exchange, arguments });
             return;
         }
@@ -521,7 +523,8 @@ impl<'a> World<'a> {
                 self.history.pop_front();
             }
         }
-        self.note(|world| format!("request {exchange} is answered {numbers:?}; Redis: {:?}", world.redis.data()));
+        self.note(|world| format!("request {exchange:?} is answered {numbers:?}; Redis: {:?}", world.redis.data()));
+        let Some(exchange) = exchange else { return };
         if self.dice.per_mille(self.plan.loss) {
             self.note(|_| format!("answer {exchange} is lost"));
             return;
