@@ -396,6 +396,8 @@ impl<T> Book<T> {
             Standing::Share { .. } => (true, true),
             Standing::Idle | Standing::Alone => (true, false),
         };
+        // Nobody has to go in a dry run, so what is held stays.
+        let claim = claim && quotas.enforced();
         if full {
             self.end_lease();
             self.leases += 1;
