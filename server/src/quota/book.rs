@@ -46,7 +46,7 @@ const RETRY_AWAY: Duration = Duration::from_secs(1);
 const NAMES_MAX: usize = 500;
 /// Who waits at the most.
 const WAITING_MAX: usize = 4096;
-/// Leases that ended and are remembered. Redis forgets them by itself after eight seconds.
+/// Leases that ended and are remembered.
 const ENDED_MAX: usize = 16;
 /// Connections asked for in advance at the most.
 const BLOCK_MAX: u32 = 1000;
@@ -462,9 +462,9 @@ impl<T> Book<T> {
     fn end_lease(&mut self) {
         if let Standing::Leased { holder, .. } = &self.standing {
             self.ended.push(holder.clone());
-            // Older ones have run out long since.
+            // The first is the one that was good: it stands in Redis for as long as nobody comes by. Those after it may never have come to be.
             let surplus = self.ended.len().saturating_sub(ENDED_MAX);
-            self.ended.drain(..surplus);
+            self.ended.drain(1..=surplus);
         }
     }
 
