@@ -167,7 +167,7 @@ impl World<'_> {
                     let pods: Vec<_> = self.pods.iter().flatten().map(|pod| pod.id).collect();
                     for pod in pods {
                         let wait = self.dice.millis(0, 1000);
-                        self.after(wait, Event::Limits { pod, quotas: Box::new(quotas.clone()) });
+                        self.after(wait, Event::Limits(pod));
                     }
                 }
             }

@@ -50,7 +50,7 @@ pub enum Event {
     /// A pod sees Redis come or go.
     Reach(PodId),
     /// A pod hears of other limits.
-    Limits { pod: PodId, quotas: Box<Quotas> },
+    Limits(PodId),
     /// A client that has to go is gone.
     Closed { pod: PodId, client: u64 },
     /// Clients do something.
@@ -352,9 +352,9 @@ impl<'a> World<'a> {
 
     fn happen(&mut self, event: Event) {
         let pod = match &event {
-            Event::Poll(pod) | Event::Recall(pod) | Event::Reach(pod) => Some(*pod),
+            Event::Poll(pod) | Event::Recall(pod) | Event::Reach(pod) | Event::Limits(pod) => Some(*pod),
             Event::Reply { pod, .. } | Event::Timeout { pod, .. } => Some(*pod),
-            Event::Limits { pod, .. } | Event::Closed { pod, .. } => Some(*pod),
+            Event::Closed { pod, .. } => Some(*pod),
             _ => None,
         };
         if let Some(id) = pod {
@@ -389,9 +389,10 @@ impl<'a> World<'a> {
                     self.note(|_| format!("{id:?} sees Redis {}", if reaches { "come" } else { "go" }));
                 }
             }
-            Event::Limits { pod: id, quotas } => {
+            Event::Limits(id) => {
+                let quotas = self.quotas.clone();
                 if let Some(pod) = self.pod(id) {
-                    pod.quotas = *quotas;
+                    pod.quotas = quotas;
                     pod.held_before = pod.held.clone();
                 }
             }
