@@ -146,6 +146,9 @@ fn what_others_took_meanwhile_has_to_go() {
     granted.users = vec![(0, 5)];
     let outcome = book.answered(asked, Reply::Granted(granted), &strict, at(9000));
     assert_eq!(outcome.excess, Excess { connections: 1, users: vec![(user("x"), 1)], rooms: Vec::new() });
+    assert_eq!(book.claim(connection("y"), &strict, at(9000), 1), None);
+    let asked = asks(&mut book, &strict, at(9050));
+    assert_eq!(asked.request.connections, Need { held: 0, needed: 1, wished: 25 }, "who has to go holds nothing, even while it is there");
 }
 
 #[test]

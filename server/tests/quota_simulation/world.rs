@@ -568,6 +568,9 @@ impl<'a> World<'a> {
                 pod.book.answered(asked, reply, &pod.quotas, local)
             }
             None => {
+                if pod.is_sure(now) {
+                    pod.held_before = pod.held.clone();
+                }
                 let outcome = pod.book.failed(asked, pod.reaches, pod.pods, &pod.quotas, local);
                 if pod.book.is_on_share() {
                     pod.valid_until = Duration::ZERO;
