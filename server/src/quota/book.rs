@@ -46,7 +46,7 @@ const RETRY_AWAY: Duration = Duration::from_secs(1);
 const NAMES_MAX: usize = 500;
 /// Who waits at the most.
 const WAITING_MAX: usize = 4096;
-/// Leases that ended and are remembered. Redis forgets them by itself after eight seconds.
+/// Leases that ended and are remembered.
 const ENDED_MAX: usize = 16;
 /// Connections asked for in advance at the most.
 const BLOCK_MAX: u32 = 1000;
@@ -161,6 +161,21 @@ enum Standing {
 struct Count {
     used: u32,
     granted: u32,
+    /// Taken by those who have to go and are not gone yet. Others have these places.
+    owed: u32,
+}
+
+impl Count {
+    /// What is held, and what is needed if so many more wait.
+    const fn need(self, waiting: u32, wished: u32) -> Need {
+        let held = self.used.saturating_sub(self.owed);
+        Need { held, needed: held + waiting, wished }
+    }
+
+    const fn release(&mut self) {
+        self.used = self.used.saturating_sub(1);
+        self.owed = self.owed.saturating_sub(1);
+    }
 }
 
 #[derive(Debug)]
@@ -215,7 +230,7 @@ impl<N: Clone + Eq + Hash> Names<N> {
 
     fn release(&mut self, name: &N) {
         let Some(count) = self.counts.get_mut(name) else { return };
-        count.used = count.used.saturating_sub(1);
+        count.release();
         if count.used == 0 {
             self.used -= 1;
             if count.granted == 0 {
@@ -242,6 +257,12 @@ impl<N: Clone + Eq + Hash> Names<N> {
         count.granted = granted;
         if count.used == 0 && granted == 0 {
             self.counts.remove(name);
+        }
+    }
+
+    fn owe(&mut self, name: &N, owed: u32) {
+        if let Some(count) = self.counts.get_mut(name) {
+            count.owed = owed;
         }
     }
 
@@ -314,7 +335,7 @@ impl<T> Book<T> {
 
     /// Gives a connection's place back.
     pub fn release_connection(&mut self, user: &UserId) {
-        self.connections.used = self.connections.used.saturating_sub(1);
+        self.connections.release();
         self.connections_changed = true;
         self.users.release(user);
         self.tell_nobody_alone();
@@ -396,6 +417,8 @@ impl<T> Book<T> {
             Standing::Share { .. } => (true, true),
             Standing::Idle | Standing::Alone => (true, false),
         };
+        // Nobody has to go in a dry run, so what is held stays.
+        let claim = claim && quotas.enforced();
         if full {
             self.end_lease();
             self.leases += 1;
@@ -415,11 +438,7 @@ impl<T> Book<T> {
         self.connections_changed = false;
         let recent = self.connected_at.is_some_and(|at| now.saturating_sub(at) < 2 * HEARTBEAT);
         let block = quotas.connections_max.max().map_or(0, |max| (max / 4).clamp(1, BLOCK_MAX));
-        let connections = Need {
-            held: self.connections.used,
-            needed: self.connections.used + waiting,
-            wished: if recent && now >= self.tight_until { block } else { 0 },
-        };
+        let connections = self.connections.need(waiting, if recent && now >= self.tight_until { block } else { 0 });
         // What could still be taken of an earlier grant while Redis decides is bounded by what it is told.
         self.connections.granted = self.connections.granted.min(connections.needed);
         for (user, need) in &users {
@@ -460,9 +479,9 @@ impl<T> Book<T> {
     fn end_lease(&mut self) {
         if let Standing::Leased { holder, .. } = &self.standing {
             self.ended.push(holder.clone());
-            // Older ones have run out long since.
+            // The first is the one that was good: it stands in Redis for as long as nobody comes by. Those after it may never have come to be.
             let surplus = self.ended.len().saturating_sub(ENDED_MAX);
-            self.ended.drain(..surplus);
+            self.ended.drain(1..=surplus);
         }
     }
 
@@ -495,12 +514,11 @@ impl<T> Book<T> {
         let space = NAMES_MAX.saturating_sub(users.len() + rooms.len());
         let changed: Vec<_> = self.rooms.changed.iter().filter(|room| !rooms.contains_key(*room)).take(space).cloned().collect();
         rooms.extend(changed.into_iter().map(|room| (room, (0, false))));
-        let need = |count: Count, waiting: u32| Need { held: count.used, needed: count.used + waiting, wished: 0 };
         let users: Vec<_> = users
             .into_iter()
             .map(|(user, waiting)| {
                 self.users.changed.remove(&user);
-                let need = need(self.users.get(&user), waiting);
+                let need = self.users.get(&user).need(waiting, 0);
                 (user, need)
             })
             .collect();
@@ -508,7 +526,7 @@ impl<T> Book<T> {
             .into_iter()
             .map(|(room, (waiting, may_create))| {
                 self.rooms.changed.remove(&room);
-                let need = RoomNeed { members: need(self.rooms.get(&room), waiting), may_create };
+                let need = RoomNeed { members: self.rooms.get(&room).need(waiting, 0), may_create };
                 (room, need)
             })
             .collect();
@@ -565,6 +583,7 @@ impl<T> Book<T> {
         self.tell_unused(&request);
         if request.claim && quotas.enforced() {
             outcome.excess = self.excess(&request, quotas);
+            self.owe(&outcome.excess);
         }
         self.fleet = Some(granted);
         outcome
@@ -808,6 +827,17 @@ impl<T> Book<T> {
             connections: over(quotas.connections_max, self.connections),
             users: users.filter(|(_, over)| *over > 0).collect(),
             rooms: rooms.filter(|(_, over)| *over > 0).collect(),
+        }
+    }
+
+    /// What has to go is held no more, even while it is still there.
+    fn owe(&mut self, excess: &Excess) {
+        self.connections.owed = excess.connections;
+        for (user, owed) in &excess.users {
+            self.users.owe(user, *owed);
+        }
+        for (room, owed) in &excess.rooms {
+            self.rooms.owe(room, *owed);
         }
     }
 

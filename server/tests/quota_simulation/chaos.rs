@@ -86,7 +86,11 @@ impl World<'_> {
         if self.now >= self.plan.chaos {
             return;
         }
-        let lasts = if self.dice.per_mille(200) { self.dice.millis(4000, 15000) } else { self.dice.millis(50, 4000) };
+        let lasts = match self.dice.below(100) {
+            0..3 => self.dice.millis(20_000, 40_000),
+            3..20 => self.dice.millis(4000, 15_000),
+            _ => self.dice.millis(50, 4000),
+        };
         let running = self.dice.pick(&self.running());
         match self.dice.below(100) {
             0..18 => {
@@ -97,9 +101,11 @@ impl World<'_> {
             }
             18..36 => {
                 if let Some(id) = running {
-                    self.note(|_| format!("{id:?} stands still for {lasts:?}"));
-                    self.pod(id).expect("it runs").paused = Some(Vec::new());
-                    self.after(lasts, Event::Wake(id));
+                    if self.dice.per_mille(500) {
+                        self.pod(id).expect("it runs").stops_for = Some(lasts);
+                    } else {
+                        self.pause(id, lasts);
+                    }
                 }
             }
             36..54 => {
@@ -161,7 +167,7 @@ impl World<'_> {
                     let pods: Vec<_> = self.pods.iter().flatten().map(|pod| pod.id).collect();
                     for pod in pods {
                         let wait = self.dice.millis(0, 1000);
-                        self.after(wait, Event::Limits { pod, quotas: Box::new(quotas.clone()) });
+                        self.after(wait, Event::Limits(pod));
                     }
                 }
             }

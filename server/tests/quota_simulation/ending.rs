@@ -69,7 +69,8 @@ impl World<'_> {
         let quotas = self.quotas.clone();
         for pod in self.pods.iter_mut().flatten() {
             pod.quotas = quotas.clone();
-            pod.leaves = false;
+            pod.held_before = pod.held.clone();
+            (pod.leaves, pod.stops_for) = (false, None);
         }
         self.now + recovered
     }

@@ -10,6 +10,7 @@ mod law;
 mod plan;
 mod pod;
 mod redis;
+mod script;
 mod world;
 
 use std::{

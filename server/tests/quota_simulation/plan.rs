@@ -51,7 +51,7 @@ impl Plan {
         Self {
             pods: usize::try_from(dice.between(2, 6)).expect("small"),
             quotas,
-            chaos: dice.millis(3000, 18000),
+            chaos: if dice.per_mille(50) { dice.millis(40_000, 60_000) } else { dice.millis(3000, 18_000) },
             act_ms: dice.between(20, 800),
             fault_ms: (!dice.per_mille(150)).then(|| dice.between(1000, 8000)),
             loss: if dice.per_mille(300) { dice.between(5, 80) } else { 0 },

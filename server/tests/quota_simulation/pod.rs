@@ -32,6 +32,8 @@ pub struct Pod {
     pub quotas: Quotas,
     /// What it has to do once it runs again; `None` while it runs.
     pub paused: Option<Vec<Event>>,
+    /// For how long it stands still once its next request is on its way.
+    pub stops_for: Option<Duration>,
     /// Whether its task does exchanges.
     pub driven: bool,
     /// When that task looks again.
@@ -69,6 +71,7 @@ impl Pod {
             offset,
             quotas,
             paused: None,
+            stops_for: None,
             driven: false,
             polls_at: Duration::MAX,
             exchange: None,

@@ -48,9 +48,9 @@ pub enum Event {
     /// A pod is asked to give back what it doesn't use.
     Recall(PodId),
     /// A pod sees Redis come or go.
-    Reach { pod: PodId, reaches: bool },
+    Reach(PodId),
     /// A pod hears of other limits.
-    Limits { pod: PodId, quotas: Box<Quotas> },
+    Limits(PodId),
     /// A client that has to go is gone.
     Closed { pod: PodId, client: u64 },
     /// Clients do something.
@@ -307,13 +307,10 @@ impl<'a> World<'a> {
 
     /// The network or Redis came or went: every pod that this concerns sees it within a second.
     pub fn reach_changed(&mut self) {
-        for slot in 0..self.pods.len() {
-            let reaches = self.redis_up && self.links_up[slot];
-            if let Some(pod) = &self.pods[slot] {
-                let pod = pod.id;
-                let wait = self.dice.millis(0, 1000);
-                self.after(wait, Event::Reach { pod, reaches });
-            }
+        let pods: Vec<_> = self.pods.iter().flatten().map(|pod| pod.id).collect();
+        for pod in pods {
+            let wait = self.dice.millis(0, 1000);
+            self.after(wait, Event::Reach(pod));
         }
     }
 
@@ -355,9 +352,9 @@ impl<'a> World<'a> {
 
     fn happen(&mut self, event: Event) {
         let pod = match &event {
-            Event::Poll(pod) | Event::Recall(pod) => Some(*pod),
-            Event::Reply { pod, .. } | Event::Timeout { pod, .. } | Event::Reach { pod, .. } => Some(*pod),
-            Event::Limits { pod, .. } | Event::Closed { pod, .. } => Some(*pod),
+            Event::Poll(pod) | Event::Recall(pod) | Event::Reach(pod) | Event::Limits(pod) => Some(*pod),
+            Event::Reply { pod, .. } | Event::Timeout { pod, .. } => Some(*pod),
+            Event::Closed { pod, .. } => Some(*pod),
             _ => None,
         };
         if let Some(id) = pod {
@@ -379,8 +376,8 @@ impl<'a> World<'a> {
                     self.stir(id);
                 }
             }
-            Event::Reach { pod: id, reaches } => {
-                let now = self.now;
+            Event::Reach(id) => {
+                let (now, reaches) = (self.now, self.redis_up && self.links_up[id.slot]);
                 if let Some(pod) = self.pod(id)
                     && pod.reaches != reaches
                 {
@@ -392,9 +389,10 @@ impl<'a> World<'a> {
                     self.note(|_| format!("{id:?} sees Redis {}", if reaches { "come" } else { "go" }));
                 }
             }
-            Event::Limits { pod: id, quotas } => {
+            Event::Limits(id) => {
+                let quotas = self.quotas.clone();
                 if let Some(pod) = self.pod(id) {
-                    pod.quotas = *quotas;
+                    pod.quotas = quotas;
                     pod.held_before = pod.held.clone();
                 }
             }
@@ -437,7 +435,7 @@ impl<'a> World<'a> {
         let now = self.now;
         loop {
             let Some(pod) = self.pods[id.slot].as_mut().filter(|pod| pod.id == id) else { return };
-            if !pod.driven {
+            if !pod.driven || pod.paused.is_some() {
                 return;
             }
             if !pod.metering && pod.book.rest() {
@@ -498,6 +496,18 @@ impl<'a> World<'a> {
             self.after(late, Event::Request { pod: id, exchange: None, arguments: arguments.clone() });
         }
         self.after(wait, Event::Request { pod: id, exchange: Some(exchange), arguments });
+        if let Some(lasts) = self.pod(id).and_then(|pod| pod.stops_for.take()) {
+            self.pause(id, lasts);
+        }
+    }
+
+    /// A pod stands still.
+    pub fn pause(&mut self, id: PodId, lasts: Duration) {
+        self.note(|_| format!("{id:?} stands still for {lasts:?}"));
+        if let Some(pod) = self.pod(id) {
+            pod.paused = Some(Vec::new());
+            self.after(lasts, Event::Wake(id));
+        }
     }
 
     fn latency(&mut self) -> Duration {
@@ -558,6 +568,9 @@ impl<'a> World<'a> {
                 pod.book.answered(asked, reply, &pod.quotas, local)
             }
             None => {
+                if pod.is_sure(now) {
+                    pod.held_before = pod.held.clone();
+                }
                 let outcome = pod.book.failed(asked, pod.reaches, pod.pods, &pod.quotas, local);
                 if pod.book.is_on_share() {
                     pod.valid_until = Duration::ZERO;
