@@ -22,7 +22,7 @@ use redis::FakeRedis;
 use world::World;
 
 /// Seeds that are played unless more are asked for.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 400;
 /// After so many seeds that failed no more are played.
 const FAILURES_MAX: usize = 20;
 /// Lines of a trace that are shown of a seed that fails.
