@@ -55,6 +55,8 @@ for name, numbers in pairs(live) do
   end
 end
 
+-- True once names were written: their keys may be new.
+local named = false
 local writes = {"#clock", clock, "#seen", wall}
 local function write(field, value)
   writes[#writes + 1] = field
@@ -65,7 +67,7 @@ local function finish()
     redis.call("HDEL", pods_key, unpack(dead))
   end
   redis.call("HSET", pods_key, unpack(writes))
-  if not own["#seen"] or math.floor(seen / 60000) ~= math.floor(wall / 60000) then
+  if named or not own["#seen"] or math.floor(seen / 60000) ~= math.floor(wall / 60000) then
     redis.call("PEXPIRE", pods_key, KEEP)
     redis.call("PEXPIRE", users_key, KEEP)
     redis.call("PEXPIRE", rooms_key, KEEP)
@@ -186,6 +188,7 @@ local answers = {}
 local lacking = false
 local function put(key, name, text, number)
   if number > 0 then
+    named = true
     redis.call("HSET", key, name, text .. holder .. "=" .. number)
   elseif text ~= "" then
     redis.call("HSET", key, name, text)

@@ -199,9 +199,9 @@ impl<'a> World<'a> {
 
     /// Writes something down.
     pub fn note(&mut self, what: impl FnOnce(&Self) -> String) {
-        if self.trace.is_some() {
-            let line = format!("{:>12.6} {}", self.now.as_secs_f64(), what(self));
-            self.trace.as_mut().expect("just looked").push(line);
+        let line = self.trace.is_some().then(|| format!("{:>12.6} {}", self.now.as_secs_f64(), what(self)));
+        if let (Some(trace), Some(line)) = (&mut self.trace, line) {
+            trace.push(line);
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use carillon_tenant::{Code, Limit, Quotas, RoomName, UserId};
 
-use super::{
-    book::{Answer, Asked, Book, Claim, Excess, Outcome, Refused},
+use super::{Answer, Asked, Book, Claim, Excess, Outcome, Refused};
+use crate::quota::{
     rates::Demand,
     wire::{Granted, Need, Reply, Request, RoomGranted, RoomResult},
 };
