@@ -32,17 +32,18 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
     loop {
         let now = monotonic();
         let metering = tenant.demand(&tenant.config().quotas).is_something();
-        let mut due = {
+        let hurry = tenant.rates.wants_rebalance(now);
+        let (due, wait) = {
             let mut state = tenant.counts.lock();
             if !metering && state.book.rest() {
                 state.driven = false;
                 return;
             }
-            state.book.due(metering)
+            let due = state.book.due(metering).map(|due| if hurry { due.min(now) } else { due });
+            let wait = due.map_or(LOOK_INTERVAL, |due| due.saturating_sub(now)).min(LOOK_INTERVAL);
+            state.looks_at = now + wait;
+            (due, wait)
         };
-        if due.is_some() && tenant.rates.wants_rebalance(now) {
-            due = Some(now);
-        }
         if due.is_some_and(|due| due <= now) {
             let recalls = exchange(&tenant, metering).await;
             on_share.set(tenant.counts.lock().book.is_on_share());
@@ -52,7 +53,6 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
             }
             continue;
         }
-        let wait = due.map_or(LOOK_INTERVAL, |due| due - now).min(LOOK_INTERVAL);
         tokio::select! {
             () = sleep_until(Instant::now() + wait) => {}
             () = tenant.counts.changed.notified() => {}

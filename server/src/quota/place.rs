@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, Weak},
+    time::Duration,
 };
 
 use carillon_tenant::{Quotas, RoomName, UserId, push::FleetUsage};
@@ -57,6 +58,8 @@ pub(super) struct State {
     pub(super) book: Book<(Claim, Waiter)>,
     /// True while a task does the exchanges.
     pub(super) driven: bool,
+    /// When that task looks again.
+    pub(super) looks_at: Duration,
 }
 
 impl fmt::Debug for Counts {
@@ -68,7 +71,7 @@ impl fmt::Debug for Counts {
 impl Counts {
     /// The counts of a tenant on the pod of that name, which shares a Redis with others, or not.
     pub fn new(tenant: Weak<Tenant>, pod: &str, shared: bool) -> Arc<Self> {
-        let state = State { book: Book::new(pod, shared), driven: false };
+        let state = State { book: Book::new(pod, shared), driven: false, looks_at: Duration::ZERO };
         Arc::new(Self { tenant, state: Mutex::new(state), changed: Notify::new() })
     }
 
@@ -123,18 +126,29 @@ impl Counts {
         self.lock().book.fleet()
     }
 
-    /// Sees to it that a task does the exchanges.
+    /// Sees to it that a task does the exchanges, and looks soon enough.
     pub(crate) fn something_to_tell(&self) {
         let start = {
             let mut state = self.lock();
-            let idle = state.driven || state.book.is_alone();
-            state.driven |= !idle;
-            !idle
+            if state.book.is_alone() {
+                return;
+            }
+            let driven = std::mem::replace(&mut state.driven, true);
+            // To wake it for each of a thousand connects would cost more than what it does.
+            if driven && state.book.due(false).is_none_or(|due| due >= state.looks_at) {
+                return;
+            }
+            !driven
         };
         match self.tenant.upgrade().filter(|_| start) {
             Some(tenant) => _ = tokio::spawn(exchange::drive(tenant)),
             None => self.changed.notify_one(),
         }
+    }
+
+    /// Other pods may have a share to spare.
+    pub(super) fn hurry(&self) {
+        self.changed.notify_one();
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

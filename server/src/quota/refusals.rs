@@ -42,7 +42,11 @@ impl Tenant {
     ///
     /// `refusal`, when quotas are enforced.
     pub fn refuse(&self, quotas: &Quotas, refusal: Refusal) -> Result<(), Refusal> {
-        self.refusals.note(refusal.code, monotonic());
+        let now = monotonic();
+        self.refusals.note(refusal.code, now);
+        if refusal.code.is_rate() && self.rates.wants_rebalance(now) {
+            self.counts.hurry();
+        }
         if quotas.enforced() {
             return Err(refusal);
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use carillon_tenant::{Quotas, RoomName, UserId};
 
 use super::{
-    Asked, BLOCK_MAX, Book, Claim, Count, ENDED_MAX, GATHER, GATHER_CONNECTS, HEARTBEAT, METER, NAMES_MAX, REPORT, Standing, Waiter,
+    Asked, BLOCK_MAX, Book, Claim, Count, ENDED_MAX, GATHER, GATHER_CONNECTS, HEARTBEAT, METER, NAMES_MAX, REPORT, Standing,
 };
 use crate::quota::wire::{Need, Request, RoomNeed};
 
@@ -17,7 +17,6 @@ impl<T> Book<T> {
             return None;
         }
         let after = |wait| self.sent_at.map_or(Duration::ZERO, |sent_at| sent_at + wait);
-        let connects = |waiter: &Waiter<T>| matches!(waiter.claim, Claim::Connection(_));
         let tight = |time: Option<Duration>| time.is_some_and(|sent_at| sent_at < self.tight_until);
         let changed = self.connections_changed || !self.users.changed.is_empty() || !self.rooms.changed.is_empty();
         let mut due: Option<Duration> = None;
@@ -30,7 +29,7 @@ impl<T> Book<T> {
         }
         if !self.waiting.is_empty() {
             let tight = tight(self.sent_at);
-            wanted(after(if self.waiting.iter().all(connects) && !tight { GATHER_CONNECTS } else { GATHER }));
+            wanted(after(if self.joins || tight { GATHER } else { GATHER_CONNECTS }));
         }
         if changed {
             wanted(after(if tight(self.sent_at) { GATHER } else { REPORT }));
@@ -49,6 +48,7 @@ impl<T> Book<T> {
         self.in_flight = true;
         self.sent_at = Some(now);
         self.asked = false;
+        self.joins = false;
         self.sequence += 1;
         if !self.holds_something() && !metering {
             return self.give_back(now);

@@ -77,6 +77,8 @@ pub struct Book<T> {
     connected_at: Option<Duration>,
     waiting: VecDeque<Waiter<T>>,
     waited: u64,
+    /// True when a join has come since the last exchange: unlike connects, joins don't come in storms.
+    joins: bool,
     in_flight: bool,
     sent_at: Option<Duration>,
     retry_at: Duration,
@@ -137,6 +139,7 @@ impl<T> Book<T> {
             connected_at: None,
             waiting: VecDeque::new(),
             waited: 0,
+            joins: false,
             in_flight: false,
             sent_at: None,
             retry_at: Duration::ZERO,
@@ -167,6 +170,7 @@ impl<T> Book<T> {
             let refused = refused_for_now(&claim, WAITING_MAX as u64);
             return Some((who, self.conclude(&claim, quotas, Err(refused))));
         }
+        self.joins |= matches!(claim, Claim::Member { .. });
         self.waited += 1;
         self.waiting.push_back(Waiter { number: self.waited, since: now, claim, who });
         None

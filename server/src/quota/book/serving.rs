@@ -49,7 +49,7 @@ impl<T> Book<T> {
                 Claim::Member { room, .. } => self.refused_member(room, rooms.get(room), granted, quotas),
             };
             let waited = now.saturating_sub(waiter.since);
-            if refused.code != Code::RoomCreateRate && unsettled && waited < patience {
+            if refused.code != Code::RoomCreateRate && quotas.enforced() && unsettled && waited < patience {
                 oldest = oldest.max(waited);
                 kept.push_back(waiter);
                 outcome.recall = true;
