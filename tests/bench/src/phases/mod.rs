@@ -3,7 +3,10 @@
 mod connect;
 mod cross_pod;
 mod delivery;
+mod fairness;
 mod pings;
+mod quotas;
+mod redis;
 
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use nix::unistd::Pid;
 
 use crate::{
     args::{Phase, Settings},
+    column::Column,
     meter::Meter,
     metric::{Metric, Reading},
     peers::Peer,
@@ -29,13 +33,17 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     /// Takes the measurements of one phase on one peer.
-    pub async fn run(&self, phase: Phase, peer: Peer) -> Result<Vec<Reading>> {
-        match phase {
+    pub async fn run(&self, phase: Phase, peer: Peer) -> Result<Vec<(Column, Reading)>> {
+        let readings = match phase {
             Phase::Connect => connect::run(self, peer).await,
             Phase::Pings => pings::run(self, peer).await,
             Phase::Delivery => delivery::run(self, peer).await,
             Phase::CrossPod => cross_pod::run(self, peer).await,
-        }
+            Phase::Quotas => return quotas::run(self).await,
+            Phase::Redis => return redis::run(self).await,
+            Phase::Fairness => return fairness::run(self).await,
+        };
+        Ok(readings?.into_iter().map(|reading| (Column::Peer(peer), reading)).collect())
     }
 
     async fn single_server(&self, peer: Peer) -> Result<Server> {
