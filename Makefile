@@ -50,6 +50,8 @@ test: ## Everything: installs what it needs, builds, starts real servers and a r
 .PHONY: e2e
 e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clients, Redis and Chromium
 	$(call say,end-to-end tests with real clients)
+	# Thousands of clients stand in one process.
+	[[ $$(ulimit -S -n) == unlimited || $$(ulimit -S -n) -ge 8192 ]] || ulimit -S -n 8192
 	$(CARGO_TEST) --test it
 
 .PHONY: e2e-cluster

@@ -55,6 +55,8 @@ pub struct Metrics {
     adapter_lost: Family<StageLabel, Counter>,
     /// Connections closed because they read too slowly.
     pub slow_consumer_disconnects: Counter,
+    /// Pods of the fleet, as far as this one knows.
+    pub fleet_pods: Gauge,
     /// Tenants whose limits this pod applies by an even share, because Redis is away.
     pub quota_share_tenants: Gauge,
     /// Connections closed because other pods took their places while this pod was cut off from Redis.
@@ -96,6 +98,7 @@ impl Metrics {
             quota_refusals: make.family("carillon_quota_refusals", "Refusals after connect, by code; enforced is false for what a dry run let pass, connects among it"),
             adapter_lost: make.family("carillon_adapter_lost", "Messages between pods that were lost: publish, by this pod's own queue or Redis; receive, by a gap in a publisher's sequence or age"),
             slow_consumer_disconnects: make.metric("carillon_slow_consumer_disconnects", "Connections closed because they read too slowly"),
+            fleet_pods: make.metric("carillon_fleet_pods", "Pods of the fleet as far as this one knows; 0 without Redis"),
             quota_share_tenants: make.metric("carillon_quota_share_tenants", "Tenants whose limits this pod applies by an even share because Redis is away"),
             quota_evictions: make.metric("carillon_quota_evictions", "Connections closed because other pods took their places while this pod was cut off"),
             delivery_latency_seconds: make.histogram("carillon_delivery_latency", "From publish to the hand-over to the last local member", Unit::Seconds),

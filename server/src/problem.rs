@@ -6,9 +6,11 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use carillon_tenant::{Code, Refusal};
+use carillon_tenant::{Code, Refusal, Scope};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+
+use crate::http_api::RateLimit;
 
 /// A problem to answer with.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub struct Problem {
     status: StatusCode,
     body: Details,
     retry_after_seconds: Option<u64>,
+    rate_limit: Option<RateLimit>,
     close: bool,
 }
 
@@ -42,6 +45,12 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
+    #[serde(rename = "retryAfterMs", skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fatal: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<usize>,
 }
 
@@ -56,9 +65,12 @@ impl Problem {
             detail: detail.into(),
             limit: None,
             current: None,
+            scope: None,
+            retry_after_ms: None,
+            fatal: None,
             published: None,
         };
-        Self { status, body: Details::Problem(Box::new(details)), retry_after_seconds: None, close: false }
+        Self { status, body: Details::Problem(Box::new(details)), retry_after_seconds: None, rate_limit: None, close: false }
     }
 
     /// A refusal by its code.
@@ -68,7 +80,12 @@ impl Problem {
 
     /// A refusal by a limit.
     pub fn from_refusal(status: StatusCode, refusal: &Refusal) -> Self {
-        Self::from_code(status, refusal.code).with_numbers(refusal.limit, refusal.current)
+        let mut problem = Self::from_code(status, refusal.code).with_numbers(refusal.limit, refusal.current);
+        if let Details::Problem(details) = &mut problem.body {
+            (details.scope, details.retry_after_ms, details.fatal) = (refusal.scope, refusal.retry_after_ms, Some(refusal.fatal));
+        }
+        problem.retry_after_seconds = refusal.retry_after_ms.map(|ms| ms.div_ceil(1000));
+        problem
     }
 
     /// 503: another pod, or this one a little later, can serve it.
@@ -86,7 +103,7 @@ impl Problem {
     /// 400 as Engine.IO clients know it: they open a new session.
     pub fn unknown_session() -> Self {
         let body = Details::Engine { code: 1, message: "Session ID unknown" };
-        Self { status: StatusCode::BAD_REQUEST, body, retry_after_seconds: None, close: false }
+        Self { status: StatusCode::BAD_REQUEST, body, retry_after_seconds: None, rate_limit: None, close: false }
     }
 
     /// The same problem with another text for people.
@@ -123,6 +140,13 @@ impl Problem {
         self
     }
 
+    /// The same problem with what is left of a rate.
+    #[must_use]
+    pub fn with_rate_limit(mut self, rate_limit: Option<RateLimit>) -> Self {
+        self.rate_limit = rate_limit;
+        self
+    }
+
     /// The response.
     pub fn into_body(self) -> Response<Body> {
         let kind = match self.body {
@@ -138,6 +162,9 @@ impl Problem {
         }
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(rate_limit) = self.rate_limit {
+            rate_limit.add_to(headers);
         }
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

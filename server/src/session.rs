@@ -12,9 +12,7 @@ use crate::{
     commands::Inbox,
     fan_out::{Admission, Message, Outlet, SendError, Tenant},
     quota::{
-        Place,
-        book::Answer,
-        monotonic,
+        Place, Settled, monotonic,
         rate::{Rate, RateState},
         rates::Budget,
     },
@@ -176,7 +174,7 @@ impl Session {
         config: &TenantConfig,
         name: &RoomName,
         reserved: Result<bool, Refusal>,
-        answer: (Answer, Option<Place>),
+        answer: Settled,
     ) -> Result<(), Refusal> {
         let quotas = &config.quotas;
         let concluded = self.tenant.conclude(quotas, answer);

@@ -12,6 +12,24 @@ use crate::{
 /// Where a fresh WebSocket is opened.
 pub const WEBSOCKET_PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 
+/// Why a client is not in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The transport could not be opened, or ended before there was an answer.
+    Unreachable,
+    /// The message of the `connect_error`.
+    Refused(String),
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The transport closed: client libraries come back.
+    Transport,
+    /// The server disconnected the client: libraries don't come back.
+    Server,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
@@ -45,11 +63,26 @@ impl Client {
     ///
     /// When what comes is no open packet.
     pub async fn open_with(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        let mut socket = websocket::open(address, WEBSOCKET_PATH, headers).await?;
-        let frame = socket.next().await.expect("an open packet");
-        let text = String::from_utf8(frame.payload).expect("an open packet");
-        let open = serde_json::from_str(text.strip_prefix('0').expect("an open packet")).expect("an open packet");
-        Ok(Self { socket, open, id: String::new(), events: VecDeque::new(), acks: 0 })
+        let socket = websocket::open(address, WEBSOCKET_PATH, headers).await?;
+        Ok(within_deadline("an open packet", Self::over(socket)).await.expect("an open packet"))
+    }
+
+    async fn over(mut socket: WebSocket) -> Option<Self> {
+        let text = String::from_utf8(socket.read().await?.payload).ok()?;
+        let open = serde_json::from_str(text.strip_prefix('0')?).ok()?;
+        Some(Self { socket, open, id: String::new(), events: VecDeque::new(), acks: 0 })
+    }
+
+    /// Opens, and connects with `token`, however long it takes, and whatever the server does instead.
+    ///
+    /// # Errors
+    ///
+    /// What came of it instead.
+    pub async fn attempt(address: SocketAddr, token: &str) -> Result<Self, Failure> {
+        let Some(Ok(socket)) = websocket::try_open(address, WEBSOCKET_PATH, &[]).await else { return Err(Failure::Unreachable) };
+        let mut client = Self::over(socket).await.ok_or(Failure::Unreachable)?;
+        let answer = client.answer_to_connect(&json!({"token": token})).await.ok_or(Failure::Unreachable)?;
+        answer.map(|()| client).map_err(Failure::Refused)
     }
 
     /// Opens, and connects with `token`.
@@ -82,17 +115,21 @@ impl Client {
     ///
     /// When the connection ends instead.
     pub async fn authenticate(&mut self, auth: &Value) -> Result<(), String> {
+        within_deadline("an answer to CONNECT", self.answer_to_connect(auth)).await.expect("an answer to CONNECT")
+    }
+
+    async fn answer_to_connect(&mut self, auth: &Value) -> Option<Result<(), String>> {
         self.socket.send(&format!("40{auth}")).await;
         loop {
-            let packet = self.packet().await.expect("an answer to CONNECT");
+            let packet = self.next_packet().await?;
             if let Some(error) = packet.strip_prefix("44") {
                 let error: Value = serde_json::from_str(error).expect("connect_error is JSON");
-                return Err(error["message"].as_str().unwrap_or_default().to_owned());
+                return Some(Err(error["message"].as_str().unwrap_or_default().to_owned()));
             }
             if let Some(connected) = packet.strip_prefix("40") {
                 let connected: Value = serde_json::from_str(connected).expect("the CONNECT reply is JSON");
                 connected["sid"].as_str().unwrap_or_default().clone_into(&mut self.id);
-                return Ok(());
+                return Some(Ok(()));
             }
             self.keep(&packet);
         }
@@ -174,6 +211,17 @@ impl Client {
     /// When it lasts longer than `limit`.
     pub async fn ends_within(&mut self, limit: Duration) {
         within(limit, "the connection ends", async { while self.next_packet().await.is_some() {} }).await;
+    }
+
+    /// Stays, and answers pings, for as long as the server lets it. What is heard meanwhile is forgotten.
+    pub async fn stay(&mut self) -> End {
+        loop {
+            match self.next_packet().await {
+                Some(packet) if packet == "41" => return End::Server,
+                Some(_) => {}
+                None => return End::Transport,
+            }
+        }
     }
 
     fn keep(&mut self, packet: &str) {

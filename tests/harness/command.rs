@@ -1,4 +1,4 @@
-//! The `carillon` binary, as a user has it.
+//! The project's programs, as users have them.
 
 use std::{
     env,
@@ -14,22 +14,28 @@ use tokio::{
 
 use crate::{eventually::within_deadline, file};
 
-static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+/// The `carillon` binary, built when it is not.
+pub async fn binary() -> PathBuf {
+    programs().await.join("carillon")
+}
 
-/// The binary, built when it is not.
-///
-/// # Panics
-///
-/// When it can't be built.
-pub async fn binary() -> &'static Path {
+/// The `carillon-server` binary, built when it is not.
+pub async fn server_binary() -> PathBuf {
+    programs().await.join("carillon-server")
+}
+
+/// Where the project's programs are.
+async fn programs() -> &'static Path {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     let build = async {
         // Tests stand in <target>/<profile>/deps.
         let test = env::current_exe().expect("this process has a binary");
         let profile = test.ancestors().nth(2).expect("tests stand in the target folder");
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // As a part of the whole workspace's tests, which this binary is, too: any other selection builds every dependency again.
+        // As a part of the whole workspace's tests, which this binary is, too: any other selection builds every dependency again. A
+        // program is built with the tests of its crate: `cli` are those of `carillon`, `http` those of `carillon-server`.
         cargo
-            .args(["test", "--quiet", "--workspace", "--test", "cli", "--no-run"])
+            .args(["test", "--quiet", "--workspace", "--test", "cli", "--test", "http", "--no-run"])
             .arg("--target-dir")
             .arg(profile.parent().expect("a profile is in a target folder"));
         if profile.ends_with("release") {
@@ -37,7 +43,7 @@ pub async fn binary() -> &'static Path {
         }
         let output = cargo.current_dir(file("..")).output().await.expect("cargo is installed");
         assert!(output.status.success(), "{cargo:?}: {}", String::from_utf8_lossy(&output.stderr));
-        profile.join("carillon")
+        profile.to_owned()
     };
     BUILT.get_or_init(|| build).await
 }

@@ -9,6 +9,8 @@ use std::{
 pub const DEADLINE: Duration = Duration::from_secs(20);
 /// Between two looks at something that can't be awaited.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The same where each look is a request or two.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Awaits `future` for [`DEADLINE`].
 ///
@@ -52,6 +54,22 @@ pub async fn eventually_within<T, E: std::fmt::Debug>(limit: Duration, what: &st
             Ok(value) => return value,
             Err(saw) if Instant::now() > end => panic!("not within {limit:?}: {what}; last seen: {saw:?}"),
             Err(_) => tokio::time::sleep(LOOK_INTERVAL).await,
+        }
+    }
+}
+
+/// The same for a look that has to ask somebody.
+///
+/// # Panics
+///
+/// With what the last look saw, when the limit passes.
+pub async fn eventually_async<T, E: std::fmt::Debug>(limit: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        match look().await {
+            Ok(value) => return value,
+            Err(saw) if Instant::now() > end => panic!("not within {limit:?}: {what}; last seen: {saw:?}"),
+            Err(_) => tokio::time::sleep(ASK_INTERVAL).await,
         }
     }
 }

@@ -17,7 +17,7 @@ use carillon_tenant::{
 };
 use serde_json::{Value, value::to_raw_value};
 
-use crate::{eventually::eventually, panics, redis::Redis, tenants::Tenant};
+use crate::{eventually::eventually, metrics, panics, redis::Redis, tenants::Tenant};
 
 /// How a fleet is set up.
 #[derive(Clone, Debug)]
@@ -192,11 +192,9 @@ impl Fleet {
         self.tenant_on(server, tenant).publish(&publication).expect("the room's queue has space");
     }
 
-    /// The value of a sample in the metrics of one server, as `carillon_rooms{tenant="acme"}`; 0 when it is not there.
+    /// The value of a sample in the metrics of one server, as [`metrics::sum`] reads it.
     pub fn metric(&self, server: usize, sample: &str) -> f64 {
-        let text = self.server(server).core().metrics.encode();
-        let values = text.lines().filter_map(|line| line.strip_prefix(sample)).filter_map(|rest| rest.strip_prefix(' '));
-        values.filter_map(|value| value.split(' ').next()?.parse::<f64>().ok()).sum()
+        metrics::sum(&self.server(server).core().metrics.encode(), sample)
     }
 
     /// Waits until the first server counts so many connections and users of a tenant, and so many rooms.

@@ -79,6 +79,17 @@ pub async fn try_request(
     within_deadline(format!("an answer to {path}"), exchange).await
 }
 
+/// Publishes to a tenant as its backend does: one event, or an array of them.
+///
+/// # Panics
+///
+/// When there is no answer.
+pub async fn notify(address: SocketAddr, tenant: &str, bearer: &str, body: &Value) -> Response {
+    let bearer = format!("Bearer {bearer}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    request(address, Method::POST, &format!("/v1/tenants/{tenant}/events"), &headers, body.to_string()).await
+}
+
 /// Sends `bytes` as they are and reads until the server closes, or until `limit_bytes`.
 ///
 /// # Panics

@@ -4,16 +4,22 @@
 //! proven by something that happened after it on the same ordered connection.
 
 pub mod balancer;
+pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod command;
+pub mod crowd;
 pub mod driver;
 pub mod eventually;
 pub mod fleet;
+pub mod folder;
 pub mod http;
+pub mod loopback;
+pub mod metrics;
 pub mod node;
 pub mod panics;
 pub mod polling;
+pub mod processes;
 pub mod python;
 pub mod redis;
 pub mod tenants;

@@ -87,7 +87,20 @@ pub struct WebSocket {
 ///
 /// When nothing listens, or nothing happens.
 pub async fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<WebSocket, u16> {
-    let mut stream = TcpStream::connect(address).await.expect("the server accepts");
+    within_deadline("the answer to a WebSocket's opening", try_open(address, path, headers)).await.expect("the server accepts")
+}
+
+/// The same, however long it takes; `None` when nothing listens.
+///
+/// # Errors
+///
+/// The status code.
+///
+/// # Panics
+///
+/// When the server says yes without having read the question.
+pub async fn try_open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<Result<WebSocket, u16>> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
     stream.set_nodelay(true).ok();
     let mut head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
     head.push_str("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
@@ -95,26 +108,29 @@ pub async fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> 
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).await.expect("the server reads");
-    let head = within_deadline("the answer to a WebSocket's opening", read_head(&mut stream)).await;
+    stream.write_all(head.as_bytes()).await.ok();
+    let (head, received) = read_head(&mut stream).await;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     if status != 101 {
-        return Err(status);
+        return Some(Err(status));
     }
     assert!(head.to_ascii_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
-    Ok(WebSocket { stream, received: Vec::new() })
+    Some(Ok(WebSocket { stream, received }))
 }
 
-/// Byte by byte, so that nothing behind the head is taken.
-async fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => break,
+/// The head, and what came behind it.
+async fn read_head(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
         }
-    }
-    String::from_utf8_lossy(&head).into_owned()
+        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+            break bytes.len();
+        }
+    };
+    let rest = bytes.split_off(end);
+    (String::from_utf8_lossy(&bytes).into_owned(), rest)
 }
 
 impl WebSocket {

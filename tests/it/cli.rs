@@ -1,11 +1,13 @@
 //! The `carillon` binary on a machine without a cluster.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use carillon_tests::{
     command::{Dev, binary, run},
     driver::Driver,
-    file, node,
+    file,
+    folder::Folder,
+    node,
 };
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -16,34 +18,27 @@ async fn token(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A folder of its own for a test's files.
-struct Folder(PathBuf);
+/// The example tenants, in a folder of their own.
+struct Examples(Folder);
 
-impl Folder {
-    fn with_the_examples(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("carillon-test-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
+impl Examples {
+    fn copied() -> Self {
+        let folder = Folder::new("examples");
         for example in ["acme.yaml", "globex.yaml"] {
-            fs::copy(file("../crds/examples").join(example), path.join(example)).unwrap();
+            fs::copy(file("../crds/examples").join(example), folder.path().join(example)).unwrap();
         }
-        Self(path)
+        Self(folder)
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().unwrap()
+        self.0.path().to_str().unwrap()
     }
 
     fn edit(&self, name: &str, from: &str, to: &str) {
-        let file = self.0.join(name);
+        let file = self.0.path().join(name);
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains(from), "{text}");
         fs::write(&file, text.replace(from, to)).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
     }
 }
 
@@ -72,7 +67,7 @@ async fn dev_serves_the_examples_to_a_client_with_a_token_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edited_file_takes_effect_without_dropping_anyone_else() {
-    let folder = Folder::with_the_examples("edit");
+    let folder = Examples::copied();
     let dev = Dev::start(&["--tenants", folder.path()]).await;
     let node: Driver = node::start().await;
     let tenants = ["--tenants", folder.path()];
@@ -121,7 +116,7 @@ async fn an_edited_file_takes_effect_without_dropping_anyone_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn validate_says_what_status_would_say() {
-    let folder = Folder::with_the_examples("validate");
+    let folder = Examples::copied();
     let good = run(&["validate", "--strict", folder.path()]).await;
     assert!(good.status.success(), "{good:?}");
     folder.edit("acme.yaml", "{name: acme-jwt, key: current}", "{name: acme-jwt, key: gone}");

@@ -1,23 +1,14 @@
 //! What a backend publishes over HTTP, and who hears it.
 
-use std::net::SocketAddr;
-
 use carillon_tests::{
     client::Client,
     fleet::{Fleet, Setup},
-    http::{self, Response},
+    http::notify,
     node, python,
     tenants::{api_key_of, secret_of, tenant},
     tokens::{claims, signed, token},
 };
-use hyper::Method;
 use serde_json::{Value, json};
-
-async fn notify(address: SocketAddr, tenant: &str, bearer: &str, body: &Value) -> Response {
-    let headers = [("authorization", format!("Bearer {bearer}")), ("content-type", "application/json".to_owned())];
-    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-    http::request(address, Method::POST, &format!("/v1/tenants/{tenant}/events"), &headers, body.to_string()).await
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_notification_reaches_every_client_of_its_tenant_on_every_server() {

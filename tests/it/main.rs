@@ -14,7 +14,6 @@ mod order;
 mod origins;
 mod payloads;
 mod quotas;
-mod rates;
 mod rooms;
 mod seed;
 mod session_ids;

@@ -186,7 +186,6 @@ fn deliver(tenant: &Tenant, members: &[Arc<Session>], messages: &[Queued]) {
     }
     tenant.metrics.messages_delivered.inc_by(delivered);
     tenant.egress.charge(bytes);
-    tenant.egress.charge(bytes);
 }
 
 fn observe(tenant: &Tenant, messages: &[Queued]) {

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -17,7 +16,7 @@ use crate::{
     fleet::Fleet,
     metrics::{Metrics, TenantMetrics},
     quota::{
-        Counts, Place,
+        Counts, Place, Settled,
         book::{Answer, Excess, Refused},
         egress::Egress,
         monotonic,
@@ -100,6 +99,9 @@ impl Tenant {
             config: ArcSwap::new(config),
         });
         tenant.report_limits();
+        if !tenant.fleet.is_alone() {
+            tenant.part_from_fleet(tenant.fleet.pods(), &tenant.config().quotas);
+        }
         tenant
     }
 
@@ -150,7 +152,7 @@ impl Tenant {
     /// # Errors
     ///
     /// The refusal.
-    pub fn conclude(&self, quotas: &Quotas, (answer, place): (Answer, Option<Place>)) -> Result<(bool, Place), Refusal> {
+    pub fn conclude(&self, quotas: &Quotas, (answer, place): Settled) -> Result<(bool, Place), Refusal> {
         let (created, refused) = match answer {
             Answer::Taken { created } => (created, None),
             Answer::TakenBeyond(refused) | Answer::Refused(refused) => (false, Some(refused)),
@@ -172,12 +174,6 @@ impl Tenant {
             return Ok(false);
         }
         self.rates.admit(Budget::RoomCreations, 1, quotas, monotonic()).map(|()| true)
-    }
-
-    /// What is asked of this pod.
-    pub fn demand(&self, now: Duration) -> Demand {
-        let egress_bytes_per_second = self.egress.per_second(&self.config().quotas, now);
-        Demand { egress_bytes_per_second, ..self.rates.demand(now) }
     }
 
     /// Lets a connected session hear the tenant and its user.

@@ -39,6 +39,10 @@ use crate::{config_store::ConfigStore, fan_out::Publication, metrics::Metrics, q
 const POD_BYTES_MAX: usize = 253;
 /// How often it is worth a line in the log that quotas are not counted.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
+/// How many pods a fleet is taken to have by one that has never reached Redis.
+const PODS_UNKNOWN: u32 = 10;
+/// How long a pod that has just started waits for Redis before it does without.
+const JOINING_MAX: Duration = Duration::from_secs(5);
 /// How long leaving may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
@@ -81,6 +85,7 @@ struct Member {
     registry: Arc<Registry>,
     counting: Script,
     complained_at: Mutex<Option<Instant>>,
+    started_at: Instant,
     leaving: CancellationToken,
     /// What leaving waits for; taken by the one who leaves.
     tasks: Mutex<Option<Tasks>>,
@@ -119,7 +124,7 @@ impl Fleet {
         let leaving = stop.child_token();
         let sequences = Arc::<Sequences>::default();
         let subscriptions = Subscriptions::new(redis.clone(), sequences.clone());
-        let registry = Registry::new(redis.clone(), &pod, advertise);
+        let registry = Registry::new(redis.clone(), &pod, advertise, metrics.fleet_pods.clone());
         let pod: Arc<str> = pod.into();
         let (outbound, publisher) = Outbound::new(pod.clone(), redis.clone(), metrics.clone());
         // These first: they are to hear of the first connection, too.
@@ -136,6 +141,7 @@ impl Fleet {
             registry,
             counting: Script::new(wire::SCRIPT),
             complained_at: Mutex::default(),
+            started_at: Instant::now(),
             leaving,
             tasks: Mutex::new(Some(Tasks { registered, connected })),
             _stop_on_drop: stop.clone().drop_guard(),
@@ -211,9 +217,14 @@ impl Fleet {
         Some(self.member.as_ref()?.redis.watch_up())
     }
 
-    /// Pods that live; the last number known while Redis is away.
+    /// Pods that live; the last number known while Redis is away. A pod that never knew takes itself for one of [`PODS_UNKNOWN`].
     pub fn pods(&self) -> u32 {
-        self.member.as_ref().map_or(1, |member| member.registry.live())
+        self.member.as_ref().map_or(1, |member| member.registry.live().unwrap_or(PODS_UNKNOWN))
+    }
+
+    /// True in the first moments of a pod, until it has reached Redis.
+    pub fn is_joining(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.started_at.elapsed() < JOINING_MAX && member.registry.live().is_none())
     }
 
     /// Runs an exchange about what a tenant's pods count together: see [`wire`]. `None` when no answer came.

@@ -1,16 +1,14 @@
 //! Which pods live, and where they are reached.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -20,10 +18,12 @@ use super::{
     redis::{Redis, RedisError, Script},
 };
 
+/// So many heartbeats are looked back on for the number of pods.
+const SEEN: usize = 5;
 /// How long an entry outlives its pod.
 const LEASE: Duration = Duration::from_secs(10);
 /// How often a pod renews its entry.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// How long an address is taken as it was read. An older one is good enough only while Redis does not answer.
 const FRESH: Duration = Duration::from_secs(2);
 /// How many addresses are remembered.
@@ -45,13 +45,15 @@ pub struct Registry {
     entry: Vec<u8>,
     pod: String,
     script: Script,
-    live: AtomicU32,
+    /// How many pods lived at the last few heartbeats, the newest last.
+    seen: Mutex<VecDeque<u32>>,
+    pods: Gauge,
     remembered: Mutex<HashMap<String, (SocketAddr, Instant)>>,
 }
 
 impl Registry {
     /// The registry as `pod` sees it, which others reach at `address`.
-    pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr) -> Arc<Self> {
+    pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr, pods: Gauge) -> Arc<Self> {
         let entry = serde_json::to_vec(&Entry { address, boot_id: pod.to_owned() }).expect("an address and a text are JSON");
         let script = Script::new(include_str!("registry.lua"));
         Arc::new(Self {
@@ -60,7 +62,8 @@ impl Registry {
             entry,
             pod: pod.to_owned(),
             script,
-            live: AtomicU32::new(1),
+            seen: Mutex::default(),
+            pods,
             remembered: Mutex::default(),
         })
     }
@@ -89,9 +92,10 @@ impl Registry {
         }
     }
 
-    /// Pods that live, this one included; the last number known while Redis is away.
-    pub fn live(&self) -> u32 {
-        self.live.load(Ordering::Relaxed)
+    /// Pods that live, this one included, as last known; `None` before anything was. A Redis that has just lost its data forgets pods
+    /// until they have told again, so this is the most of the last few numbers.
+    pub fn live(&self) -> Option<u32> {
+        self.seen.lock().expect("no panic under this lock").iter().copied().max()
     }
 
     async fn renew(&self, lease: Duration) -> Result<(), RedisError> {
@@ -99,7 +103,12 @@ impl Registry {
         let arguments = [self.pod.clone().into_bytes(), self.entry.clone(), lease].map(Bytes::from);
         let answer = self.redis.run_script(&self.script, vec![self.key.clone(), keys::PODS.to_owned()], arguments.to_vec()).await?;
         if let Some(live) = answer.first().and_then(|live| u32::try_from(*live).ok()) {
-            self.live.store(live.max(1), Ordering::Relaxed);
+            let mut seen = self.seen.lock().expect("no panic under this lock");
+            if seen.len() == SEEN {
+                seen.pop_front();
+            }
+            seen.push_back(live.max(1));
+            self.pods.set(seen.iter().copied().max().unwrap_or(1).into());
         }
         Ok(())
     }

@@ -14,8 +14,9 @@ use crate::{
     problem::Problem,
 };
 
-/// The tenant `id`, to which the bearer of the credentials in `headers` may do what `permission` says.
-pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Permission) -> Result<Arc<Tenant>, Problem> {
+/// The tenant `id`, to which the bearer of the credentials in `headers` may do what `permission` says; `None` is what everyone may who can
+/// ask at all: the holder of any of its API keys, and its services.
+pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Option<Permission>) -> Result<Arc<Tenant>, Problem> {
     let view = core.config.view();
     if view.settings.is_none() {
         return Err(Problem::unavailable(Code::NotProgrammed));
@@ -32,6 +33,10 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Perm
         unauthenticated(code)
     })?;
     let tenant = tenant.ok_or_else(|| unauthenticated(Code::SignatureInvalid))?;
+    if !allowed && permission.is_none() {
+        let help = "the token is none of a service: send an API key of the tenant, or a token whose role is service";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "usage_not_allowed", help));
+    }
     if !allowed {
         core.metrics.refusal(&tenant.metrics, Code::PublishNotAllowed, true);
         return Err(Problem::from_code(StatusCode::FORBIDDEN, Code::PublishNotAllowed));
@@ -40,9 +45,9 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Perm
 }
 
 /// Whether the proven bearer of `credentials` has `permission`. `config` is `None` when there is no such tenant.
-fn prove(config: Option<&TenantConfig>, id: &str, credentials: &str, permission: Permission) -> Result<bool, Code> {
+fn prove(config: Option<&TenantConfig>, id: &str, credentials: &str, permission: Option<Permission>) -> Result<bool, Code> {
     if let Some(key) = config.and_then(|config| config.api_key(credentials)) {
-        return Ok(key.permissions.contains(&permission));
+        return Ok(permission.is_none_or(|permission| key.permissions.contains(&permission)));
     }
     // Until a signature is verified, nothing that is answered may depend on the tenant.
     let token = match UnverifiedToken::parse(credentials) {

@@ -90,6 +90,33 @@ impl<'a> Events<'a> {
     }
 }
 
+/// How many events `body` holds, found without parsing it: right for every body that is well formed. At least one, and at most
+/// [`EVENTS_MAX`] and one more.
+pub fn count(body: &[u8]) -> u32 {
+    let mut bytes = body.iter().skip_while(|byte| byte.is_ascii_whitespace());
+    if bytes.next() != Some(&b'[') {
+        return 1;
+    }
+    let (mut count, mut depth, mut in_string) = (1, 0_u32, false);
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_string => _ = bytes.next(),
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                count += 1;
+                if count as usize > EVENTS_MAX {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], root: &str) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| {
         // Only a body that is wrong pays for keeping track of where.
@@ -238,3 +265,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for RoomField<'a> {
 /// A string, borrowed from the body where nothing in it is escaped.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_counted_as_they_will_be_parsed() {
+        let event = r#"{"event":"a,b\"]","data":[1,{"b":[2,3]},"\\"],"users":["c","d"]}"#;
+        for count_of in [1, 2, 7, 100] {
+            let body = format!(" [{}\n]", vec![event; count_of].join(" ,\n"));
+            assert_eq!(Events::parse(body.as_bytes()).unwrap().as_slice().len(), count_of);
+            assert_eq!(count(body.as_bytes()) as usize, count_of);
+        }
+        assert_eq!(count(event.as_bytes()), 1);
+    }
+
+    #[test]
+    fn what_is_malformed_counts_as_something() {
+        for body in ["", "[", "[]", "]]]]", "[\"", "[\"\\", "7"] {
+            assert_eq!(count(body.as_bytes()), 1, "{body}");
+        }
+        assert_eq!(count(",".repeat(1000).as_bytes()), 1);
+        assert_eq!(count(format!("[{}", ",".repeat(1000)).as_bytes()) as usize, EVENTS_MAX + 1);
+    }
+}

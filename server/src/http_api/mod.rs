@@ -3,7 +3,9 @@
 mod authentication;
 mod events;
 mod publish;
+mod rate_limit;
 mod request_body;
+mod usage;
 
 use std::sync::Arc;
 
@@ -13,10 +15,13 @@ use axum::{
 };
 use http::{StatusCode, header};
 
+pub use self::rate_limit::RateLimit;
 use crate::{core::Core, problem::Problem};
 
 /// `POST`: publishes events to a tenant.
 pub const EVENTS_PATH: &str = "/v1/tenants/{tenant}/events";
+/// `GET`: what a tenant uses, with its limits.
+pub const USAGE_PATH: &str = "/v1/tenants/{tenant}/usage";
 /// `GET`: the description of this API.
 pub const OPENAPI_PATH: &str = "/openapi.json";
 /// The description of this API, in OpenAPI 3.1. Tests hold it to the code.
@@ -26,6 +31,7 @@ pub const OPENAPI: &str = include_str!("../../openapi.json");
 pub fn router(core: Arc<Core>) -> Router {
     Router::new()
         .route(EVENTS_PATH, only(post(publish::publish)))
+        .route(USAGE_PATH, only(get(usage::usage)))
         .route(OPENAPI_PATH, only(get(openapi)))
         .fallback(not_found)
         .with_state(core)

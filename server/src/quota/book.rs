@@ -239,6 +239,12 @@ impl<N: Clone + Eq + Hash> Names<N> {
         }
     }
 
+    fn tell_unused(&mut self, name: &N) {
+        if self.counts.get(name).is_some_and(|count| count.granted > count.used) {
+            self.changed.insert(name.clone());
+        }
+    }
+
     fn freeze(&mut self, name: &N, needed: u32) {
         if let Some(count) = self.counts.get_mut(name) {
             count.granted = count.granted.min(needed);
@@ -541,6 +547,13 @@ impl<T> Book<T> {
         }
         self.sweeping = granted.sweeping;
         self.serve(&request, &granted, covered, quotas, now, &mut outcome);
+        // A place that was granted to somebody who could not take it, for another limit stood against it, is given back.
+        for (user, _) in &request.users {
+            self.users.tell_unused(user);
+        }
+        for (room, _) in &request.rooms {
+            self.rooms.tell_unused(room);
+        }
         if request.claim && quotas.enforced() {
             outcome.excess = self.excess(&request, quotas);
         }
@@ -548,18 +561,19 @@ impl<T> Book<T> {
         outcome
     }
 
+    /// Redis was never reached yet, and may be at any moment: whoever waits goes on waiting.
+    pub fn put_off(&mut self, asked: Asked, now: Duration) {
+        self.in_flight = false;
+        self.retry_at = now + RETRY;
+        self.tell_again(asked.request);
+    }
+
     /// No answer came. Whoever waits goes on waiting, unless this is an outage: then each pod has its share.
     pub fn failed(&mut self, asked: Asked, redis_up: bool, fleet_pods: u32, quotas: &Quotas, now: Duration) -> Outcome<T> {
         self.in_flight = false;
         self.failures += 1;
         self.retry_at = now + RETRY;
-        for (user, _) in asked.request.users {
-            self.users.changed.insert(user);
-        }
-        for (room, _) in asked.request.rooms {
-            self.rooms.changed.insert(room);
-        }
-        self.connections_changed = true;
+        self.tell_again(asked.request);
         let mut outcome = Outcome::default();
         if redis_up && self.failures < FAILURES_MAX {
             return outcome;
@@ -575,6 +589,12 @@ impl<T> Book<T> {
             outcome.served.push((waiter.who, answer));
         }
         outcome
+    }
+
+    fn tell_again(&mut self, request: Request) {
+        self.users.changed.extend(request.users.into_iter().map(|(user, _)| user));
+        self.rooms.changed.extend(request.rooms.into_iter().map(|(room, _)| room));
+        self.connections_changed = true;
     }
 
     /// Connections, users and rooms of this pod.
@@ -633,7 +653,7 @@ impl<T> Book<T> {
                 Claim::Member { room, .. } => self.refused_member(room, rooms.get(room), granted, quotas),
             };
             let waited = now.saturating_sub(waiter.since);
-            if refused.code != Code::RoomCreateRate && quotas.enforced() && unsettled && waited < patience {
+            if refused.code != Code::RoomCreateRate && unsettled && waited < patience {
                 oldest = oldest.max(waited);
                 kept.push_back(waiter);
                 outcome.recall = true;

@@ -223,7 +223,7 @@ mod tests {
                 }
             }
             for (index, pod) in pods.iter().enumerate() {
-                if (step + index as u64 * 167) % 500 == 0 {
+                if (step + index as u64 * 167).is_multiple_of(500) {
                     told[index] = pod.per_second(&quotas, now);
                     pod.learn(told.iter().sum(), told[index], &quotas, now);
                 }

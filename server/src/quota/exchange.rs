@@ -31,7 +31,7 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
     let mut on_share = OnShare { metrics: tenant.counters.clone(), counted: false };
     loop {
         let now = monotonic();
-        let metering = tenant.demand(now).is_something();
+        let metering = tenant.demand(&tenant.config().quotas).is_something();
         let mut due = {
             let mut state = tenant.counts.lock();
             if !metering && state.book.rest() {
@@ -65,7 +65,7 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
 async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
     let config = tenant.config().clone();
     let (quotas, fleet) = (&config.quotas, &tenant.fleet);
-    let demand = tenant.demand(monotonic());
+    let demand = tenant.demand(quotas);
     let asked = tenant.counts.lock().book.ask(quotas, monotonic(), metering);
     let reply = if fleet.reaches_redis() {
         let arguments = asked.request.arguments(quotas, fleet.pods(), demand);
@@ -74,20 +74,20 @@ async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
         None
     };
     if let Some(Reply::Granted(granted)) = &reply {
-        let now = monotonic();
-        let pods = u32::try_from(granted.pods).unwrap_or(u32::MAX);
-        tenant.rates.rebalance(&granted.demand, &demand, pods, quotas, now);
-        tenant.egress.learn(granted.demand.egress_bytes_per_second, demand.egress_bytes_per_second, quotas, now);
+        tenant.learn_demand(&granted.demand, &demand, u32::try_from(granted.pods).unwrap_or(u32::MAX), quotas);
     }
     let outcome = {
         let mut state = tenant.counts.lock();
         match reply {
             Some(reply) => state.book.answered(asked, reply, quotas, monotonic()),
+            None if fleet.is_joining() => {
+                state.book.put_off(asked, monotonic());
+                return false;
+            }
             None => {
                 let outcome = state.book.failed(asked, fleet.reaches_redis(), fleet.pods(), quotas, monotonic());
                 if state.book.is_on_share() {
-                    tenant.rates.alone(fleet.pods(), quotas, monotonic());
-                    tenant.egress.alone(fleet.pods(), quotas, monotonic());
+                    tenant.part_from_fleet(fleet.pods(), quotas);
                 }
                 outcome
             }

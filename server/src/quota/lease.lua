@@ -184,8 +184,13 @@ end
 local granted = grant(connections_max, others_granted, held, need)
 local held_back = 0
 if connections_max >= 0 then
-  if clock < GRACE then
-    -- Redis may just have lost what others hold: until they have told, nobody gets more than an even share.
+  -- Redis may just have lost what others hold, or been away: until they have told, nobody gets more than an even share.
+  local grace = tonumber(own["#grace"] or GRACE)
+  if full and claim then
+    grace = clock + GRACE
+    write("#grace", grace)
+  end
+  if clock < grace then
     local share = math.max(1, math.floor(connections_max / math.max(fleet_pods, count)))
     local base = claim and math.min(held, math.max(0, connections_max - others_granted)) or held
     local even = math.max(base, math.min(granted, share))

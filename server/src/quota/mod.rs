@@ -20,9 +20,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use place::{Counts, Place};
+use carillon_tenant::Quotas;
+pub use place::{Counts, Place, Settled};
 
-/// The time since the process first asked: what all quotas go by.
+use self::rates::Demand;
+use crate::fan_out::Tenant;
+
+impl Tenant {
+    /// What is asked of this pod.
+    pub fn demand(&self, quotas: &Quotas) -> Demand {
+        let now = monotonic();
+        Demand { egress_bytes_per_second: self.egress.per_second(quotas, now), ..self.rates.demand(now) }
+    }
+
+    /// Takes in the demand of all of `pods` together, and this pod's `own` as it was told to them.
+    pub fn learn_demand(&self, fleet: &Demand, own: &Demand, pods: u32, quotas: &Quotas) {
+        let now = monotonic();
+        self.rates.rebalance(fleet, own, pods, quotas, now);
+        self.egress.learn(fleet.egress_bytes_per_second, own.egress_bytes_per_second, quotas, now);
+    }
+
+    /// Goes on with even shares: the other pods can't be asked.
+    pub fn part_from_fleet(&self, pods: u32, quotas: &Quotas) {
+        let now = monotonic();
+        self.rates.alone(pods, quotas, now);
+        self.egress.alone(pods, quotas, now);
+    }
+}
+
+/// The time since the process first asked: the one clock of everything in here. It never goes back.
 pub fn monotonic() -> Duration {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed()

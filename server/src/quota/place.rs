@@ -39,8 +39,11 @@ impl Drop for Place {
     }
 }
 
-/// Who waits for an answer: it comes with the place, if there is one.
-pub type Waiter = oneshot::Sender<(Answer, Option<Place>)>;
+/// What became of a claim, and the place, if there is one.
+pub type Settled = (Answer, Option<Place>);
+
+/// Who waits for a claim to be settled.
+pub type Waiter = oneshot::Sender<Settled>;
 
 /// What one tenant counts over the fleet, as this pod sees it.
 pub struct Counts {
@@ -70,7 +73,7 @@ impl Counts {
     }
 
     /// Takes a place among the connections of the tenant and of `user`, or says which limit stands against it.
-    pub async fn connection(self: &Arc<Self>, user: &UserId, quotas: &Quotas) -> (Answer, Option<Place>) {
+    pub async fn connection(self: &Arc<Self>, user: &UserId, quotas: &Quotas) -> Settled {
         match self.claim(Claim::Connection(user.clone()), quotas) {
             Ok(answer) => answer,
             Err(waiting) => waiting.await.expect("whoever waits is answered"),
@@ -82,20 +85,11 @@ impl Counts {
     /// # Errors
     ///
     /// What to wait for, when the answer is not there at once.
-    pub fn member(
-        self: &Arc<Self>,
-        room: &RoomName,
-        may_create: bool,
-        quotas: &Quotas,
-    ) -> Result<(Answer, Option<Place>), oneshot::Receiver<(Answer, Option<Place>)>> {
+    pub fn member(self: &Arc<Self>, room: &RoomName, may_create: bool, quotas: &Quotas) -> Result<Settled, oneshot::Receiver<Settled>> {
         self.claim(Claim::Member { room: room.clone(), may_create }, quotas)
     }
 
-    fn claim(
-        self: &Arc<Self>,
-        claim: Claim,
-        quotas: &Quotas,
-    ) -> Result<(Answer, Option<Place>), oneshot::Receiver<(Answer, Option<Place>)>> {
+    fn claim(self: &Arc<Self>, claim: Claim, quotas: &Quotas) -> Result<Settled, oneshot::Receiver<Settled>> {
         let (sender, receiver) = oneshot::channel();
         let now = self.lock().book.claim(claim.clone(), quotas, monotonic(), (claim, sender));
         self.something_to_tell();
@@ -130,7 +124,7 @@ impl Counts {
     }
 
     /// Sees to it that a task does the exchanges.
-    pub(super) fn something_to_tell(&self) {
+    pub(crate) fn something_to_tell(&self) {
         let start = {
             let mut state = self.lock();
             let idle = state.driven || state.book.is_alone();

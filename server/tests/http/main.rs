@@ -9,6 +9,8 @@ mod openapi;
 mod polling;
 mod process;
 mod publish;
+mod rates;
 mod reload;
 mod server;
 mod tenants;
+mod usage;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carillon_server::http_api::{EVENTS_PATH, OPENAPI, OPENAPI_PATH};
+use carillon_server::http_api::{EVENTS_PATH, OPENAPI, OPENAPI_PATH, USAGE_PATH};
 use serde_json::{Value, json};
 
 use crate::server::TestServer;
@@ -35,7 +35,7 @@ fn names_every_path_and_limit() {
     assert_eq!(openapi["openapi"], "3.1.0");
     assert_eq!(openapi["info"]["version"], env!("CARGO_PKG_VERSION"));
     let paths: BTreeSet<&str> = openapi["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(paths, BTreeSet::from([EVENTS_PATH, OPENAPI_PATH]));
+    assert_eq!(paths, BTreeSet::from([EVENTS_PATH, OPENAPI_PATH, USAGE_PATH]));
     for response in openapi["paths"][EVENTS_PATH]["post"]["responses"].as_object().unwrap().values() {
         let problem = &response["content"]["application/problem+json"];
         let codes = problem["schema"]["allOf"][1]["properties"]["code"]["enum"].as_array();

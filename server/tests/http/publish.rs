@@ -231,9 +231,10 @@ async fn refusals_are_exactly_these_and_publish_nothing() {
     met.entry(503).or_default().insert("not_programmed".to_owned());
     assert_golden("problems.txt", &golden);
 
-    // These two need a client that stalls, and a room that is behind.
+    // These need a client that stalls, a room that is behind, and tenants with tighter limits.
     met.entry(408).or_default().insert("body_timeout".to_owned());
     met.entry(503).or_default().insert("overloaded".to_owned());
+    met.entry(429).or_default().extend(["publish_rate".to_owned(), "egress_rate".to_owned()]);
     assert_eq!(met, described_problems(), "openapi.json describes exactly what there is");
 }
 
@@ -282,9 +283,9 @@ async fn refusals_of_the_known_are_counted() {
     }
     let metrics = server.core().metrics.encode();
     for line in [
-        r#"carillon_quota_refusals_total{tenant="acme",code="publish_not_allowed"} 3"#,
-        r#"carillon_quota_refusals_total{tenant="acme",code="publish_bytes_max"} 2"#,
-        r#"carillon_quota_refusals_total{tenant="frozen",code="tenant_suspended"} 1"#,
+        r#"carillon_quota_refusals_total{tenant="acme",code="publish_not_allowed",enforced="true"} 3"#,
+        r#"carillon_quota_refusals_total{tenant="acme",code="publish_bytes_max",enforced="true"} 2"#,
+        r#"carillon_quota_refusals_total{tenant="frozen",code="tenant_suspended",enforced="true"} 1"#,
         "carillon_api_requests_total 10",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");

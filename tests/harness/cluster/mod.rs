@@ -5,14 +5,11 @@ mod redis;
 mod release;
 mod teams;
 
-use std::{fmt::Debug, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::{
-    process::Command,
-    time::{Instant, sleep},
-};
+use tokio::process::Command;
 
 pub use self::{
     api::Api,
@@ -20,28 +17,11 @@ pub use self::{
     release::{NAMESPACE, Pod, RELEASE, Release},
     teams::{Team, Tenant},
 };
+pub use crate::eventually::eventually_async as eventually;
 use crate::{client::Client, file, http};
 
 /// Long enough for pods to be started and replaced on a busy machine.
 pub const SLOW: Duration = Duration::from_secs(90);
-/// Between two looks: each is a request or two.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Looks again and again until `look` gives `Ok`, for `limit`. Gives how long that took, too.
-///
-/// # Panics
-///
-/// With what the last look saw, when the limit passes.
-pub async fn eventually<T, E: Debug>(limit: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
-    let end = Instant::now() + limit;
-    loop {
-        match look().await {
-            Ok(value) => return value,
-            Err(saw) if Instant::now() > end => panic!("not within {limit:?}: {what}; last seen: {saw:?}"),
-            Err(_) => sleep(LOOK_INTERVAL).await,
-        }
-    }
-}
 
 /// Runs a program to its end and gives its standard output.
 ///

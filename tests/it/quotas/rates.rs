@@ -61,7 +61,8 @@ async fn a_flood_without_answers_is_announced_at_most_once_a_second_and_counted(
     }
     let notice = flood.expect("rt:quota").await;
     assert_eq!(notice["code"], "messages_rate_per_connection");
-    let refusals = || fleet.metric(0, r#"carillon_quota_refusals_total{tenant="acme",code="messages_rate_per_connection"}"#);
+    let refusals =
+        || fleet.metric(0, r#"carillon_quota_refusals_total{tenant="acme",code="messages_rate_per_connection",enforced="true"}"#);
     let received = || fleet.metric(0, r#"carillon_messages_received_total{tenant="acme"}"#);
     carillon_tests::eventually::eventually("all were handled", || carillon_tests::eventually::is(received(), &1000.0)).await;
     fleet.publish("acme", "fence", &Value::Null);

@@ -1,0 +1,76 @@
+//! Who signs the certificates of servers and of the operator, as the chart's tools do.
+
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+/// What every server's certificate is for.
+const SERVER: &str = "carillon-server";
+/// What the operator's certificate is for.
+const OPERATOR: &str = "carillon-operator";
+/// How long the operator waits for a server.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An authority of its own.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Panics
+    ///
+    /// When this machine can make no keys.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "tests");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().expect("keys can be made");
+        let pem = params.self_signed(&key).expect("a certificate can sign itself").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Writes what a server's `--admin-tls-directory` holds into `folder`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder takes no files.
+    pub fn write_for_server(&self, folder: &Path) {
+        let (certificate, key) = self.sign(SERVER);
+        for (name, content) in [("ca.crt", &self.pem), ("tls.crt", &certificate), ("tls.key", &key)] {
+            fs::write(folder.join(name), content).expect("the test's folder takes files");
+        }
+    }
+
+    /// The operator's client for the admin port of one server, and where it is asked.
+    ///
+    /// # Panics
+    ///
+    /// When TLS does not like our certificates.
+    pub fn operator_of(&self, admin: SocketAddr) -> (reqwest::Client, String) {
+        let (certificate, key) = self.sign(OPERATOR);
+        let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).expect("a certificate and its key");
+        let authority = reqwest::Certificate::from_pem(self.pem.as_bytes()).expect("a certificate");
+        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).resolve(SERVER, admin);
+        let client = client.tls_certs_only([authority]).identity(identity).build().expect("TLS can be set up");
+        (client, format!("https://{SERVER}:{}", admin.port()))
+    }
+
+    fn sign(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a DNS name");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("keys can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign").pem();
+        (certificate, key.serialize_pem())
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
