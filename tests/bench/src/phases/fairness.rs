@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::{Bench, PING_INTERVAL};
+use super::{Bench, Noise, PING_INTERVAL};
 use crate::{
     client::{Audience, Broadcaster, Broadcasts},
     column::{Column, Neighbourhood},
@@ -25,7 +25,7 @@ struct Window {
     latencies_us: Vec<u32>,
     lateness_us: Vec<u32>,
     busy: Vec<f64>,
-    noise: Vec<Reading>,
+    noise: Noise,
     refused_per_second: f64,
 }
 
@@ -87,7 +87,7 @@ impl Tenant<'_> {
         let work = self.broadcaster.at_fixed_rate(self.broadcasts, interval, duration);
         let (_, cost) = self.bench.metered(&[self.server], work).await?;
         window.busy.push(100.0 * cost.cpu.as_secs_f64() / start.elapsed().as_secs_f64());
-        window.noise.push(cost.noise);
+        window.noise.add(&cost);
         window.latencies_us.append(&mut self.audience.ledger.take_latencies_us());
         window.lateness_us.append(&mut self.broadcaster.take_lateness_us());
         window.latencies_us.sort_unstable();
@@ -112,7 +112,7 @@ impl Window {
             readings.push(Metric::NeighbourRatio.reading(self.percentile_ms(99) / undisturbed_ms));
             readings.push(Metric::RefusedPerSecond.reading(self.refused_per_second));
         }
-        readings.extend(self.noise);
+        readings.push(self.noise.mean());
         readings.into_iter().map(|reading| (Column::Beside(neighbourhood), reading)).collect()
     }
 }

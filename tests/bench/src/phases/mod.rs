@@ -78,3 +78,21 @@ impl Cost {
         self.cpu.as_secs_f64() * 1e6 / count as f64
     }
 }
+
+/// What else ran, over several pieces of work.
+#[derive(Default)]
+struct Noise {
+    sum: f64,
+    count: f64,
+}
+
+impl Noise {
+    fn add(&mut self, cost: &Cost) {
+        self.sum += cost.noise.value;
+        self.count += 1.0;
+    }
+
+    fn mean(&self) -> Reading {
+        Metric::Noise.reading(self.sum / self.count)
+    }
+}

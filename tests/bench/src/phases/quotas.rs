@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Bench, Cost, PING_INTERVAL};
+use super::{Bench, Cost, Noise, PING_INTERVAL};
 use crate::{
     client::{Audience, LEAVE, Member, masked_text, tokens},
     column::Column,
@@ -22,7 +22,7 @@ const SIDES: [(Column, Tenant); 2] = [(Column::Unlimited, Tenant::Bench), (Colum
 /// Connections that talk, one message in flight each.
 const TALKERS: usize = 100;
 /// So many turns each side gets, for connects and for messages.
-const TURNS: u32 = 5;
+const TURNS: u32 = 4;
 /// Indexes of the talkers' users begin here.
 const FIRST_TALKER: usize = 1_000_000;
 
@@ -31,16 +31,20 @@ const FIRST_TALKER: usize = 1_000_000;
 struct Side {
     cpu: Duration,
     count: u64,
+    noise: Noise,
 }
 
 impl Side {
     fn add(&mut self, cost: &Cost, count: u64) {
         self.cpu += cost.cpu;
         self.count += count;
+        self.noise.add(cost);
     }
 
-    fn seconds_each(&self) -> f64 {
-        self.cpu.as_secs_f64() / self.count as f64
+    /// What it cost each time, in seconds times `scale`.
+    fn readings(&self, column: Column, metric: Metric, scale: f64) -> [(Column, Reading); 2] {
+        let each = scale * self.cpu.as_secs_f64() / self.count as f64;
+        [(column, metric.reading(each)), (column, self.noise.mean())]
     }
 }
 
@@ -62,18 +66,16 @@ async fn connects(bench: &Bench<'_>, server: &Server, readings: &mut Vec<(Column
         audience.join(server.address, tokens(tenant, 0..warm_up)?).await?;
     }
     let each = (settings.connections / TURNS as usize).max(1);
-    for turn in 0..TURNS as usize {
-        for (&(column, tenant), (side, audience)) in SIDES.iter().zip(&mut sides) {
-            let first = warm_up + turn * each;
+    for turn in 0..TURNS {
+        for which in order(turn) {
+            let ((_, tenant), (side, audience)) = (SIDES[which], &mut sides[which]);
+            let first = warm_up + turn as usize * each;
             let tokens = tokens(tenant, first..first + each)?;
             let ((), cost) = bench.metered(&[server], audience.join(server.address, tokens)).await?;
             side.add(&cost, each as u64);
-            readings.push((column, cost.noise));
         }
     }
-    readings.extend(
-        SIDES.iter().zip(&sides).map(|((column, _), (side, _))| (*column, Metric::QuotaConnectCpu.reading(1e3 * side.seconds_each()))),
-    );
+    readings.extend(SIDES.iter().zip(&sides).flat_map(|((column, _), (side, _))| side.readings(*column, Metric::QuotaConnectCpu, 1e3)));
     Ok(())
 }
 
@@ -88,17 +90,20 @@ async fn messages(bench: &Bench<'_>, server: &Server, readings: &mut Vec<(Column
         converse(&mut members, settings.warm_up / 4).await?;
         talkers.push((Side::default(), members));
     }
-    for _ in 0..TURNS {
-        for (&(column, _), (side, members)) in SIDES.iter().zip(&mut talkers) {
+    for turn in 0..TURNS {
+        for which in order(turn) {
+            let (side, members) = &mut talkers[which];
             let (count, cost) = bench.metered(&[server], converse(members, settings.duration / TURNS)).await?;
             side.add(&cost, count);
-            readings.push((column, cost.noise));
         }
     }
-    readings.extend(
-        SIDES.iter().zip(&talkers).map(|((column, _), (side, _))| (*column, Metric::QuotaMessageCpu.reading(1e6 * side.seconds_each()))),
-    );
+    readings.extend(SIDES.iter().zip(&talkers).flat_map(|((column, _), (side, _))| side.readings(*column, Metric::QuotaMessageCpu, 1e6)));
     Ok(())
+}
+
+/// Who comes first changes.
+fn order(turn: u32) -> [usize; 2] {
+    if turn % 2 == 0 { [0, 1] } else { [1, 0] }
 }
 
 /// Lets them talk for so long. Returns how many messages that were.
