@@ -153,15 +153,20 @@ impl Tenant {
     ///
     /// The refusal.
     pub fn conclude(&self, quotas: &Quotas, (answer, place): Settled) -> Result<(bool, Place), Refusal> {
-        let (created, refused) = match answer {
-            Answer::Taken { created } => (created, None),
-            Answer::TakenBeyond(refused) | Answer::Refused(refused) => (false, Some(refused)),
-        };
-        if let Some(Refused { code, limit, current }) = refused {
+        let refusal = |Refused { code, limit, current }| {
             let refusal = Refusal::limit(code, Scope::of(code), limit, current);
-            self.refuse(quotas, if code.is_rate() { refusal.retry_after_ms(1000) } else { refusal })?;
+            if code.is_rate() { refusal.retry_after_ms(1000) } else { refusal }
+        };
+        match (answer, place) {
+            (Answer::Taken { created }, Some(place)) => Ok((created, place)),
+            (Answer::TakenBeyond(refused), Some(place)) => self.refuse(quotas, refusal(refused)).map(|()| (false, place)),
+            // Also when limits have just ceased to be enforced: there is no place.
+            (Answer::Refused(refused) | Answer::TakenBeyond(refused), _) => {
+                let refusal = refusal(refused);
+                Err(self.refuse(quotas, refusal.clone()).err().unwrap_or(refusal))
+            }
+            (Answer::Taken { .. }, None) => unreachable!("what is taken is a place"),
         }
-        Ok((created, place.expect("what was not refused was taken")))
     }
 
     /// Whether a room may come into being by a join: true when that was charged, and is to be refunded if none does.

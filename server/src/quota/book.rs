@@ -33,7 +33,9 @@ const SETTLED_MS: u64 = 300;
 /// How long somebody waits for places that other pods may give back.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The same while the fleet's record is new.
-const PATIENCE_HELD_BACK: Duration = Duration::from_millis(3500);
+const PATIENCE_HELD_BACK: Duration = Duration::from_secs(3);
+/// The same while exchanges fail.
+const PATIENCE_FAILING: Duration = Duration::from_secs(3);
 /// So many exchanges that fail in a row are an outage, even if Redis seems to be there.
 const FAILURES_MAX: u32 = 3;
 /// The wait after an exchange that failed.
@@ -44,7 +46,7 @@ const RETRY_AWAY: Duration = Duration::from_secs(1);
 const NAMES_MAX: usize = 500;
 /// Who waits at the most.
 const WAITING_MAX: usize = 4096;
-/// Leases that ended and are remembered. Redis forgets them by itself after eight seconds.
+/// Leases that ended and are remembered.
 const ENDED_MAX: usize = 16;
 /// Connections asked for in advance at the most.
 const BLOCK_MAX: u32 = 1000;
@@ -119,7 +121,11 @@ pub struct Book<T> {
     /// Leases that ended and may still stand in Redis.
     ended: Vec<String>,
     sequence: u64,
+    /// The last exchange of this lease that was answered.
+    acknowledged: u64,
     standing: Standing,
+    /// Until when what is held is held for sure: others can't have been given it.
+    sure_until: Duration,
     connections: Count,
     users: Names<UserId>,
     rooms: Names<RoomName>,
@@ -155,6 +161,21 @@ enum Standing {
 struct Count {
     used: u32,
     granted: u32,
+    /// Taken by those who have to go and are not gone yet. Others have these places.
+    owed: u32,
+}
+
+impl Count {
+    /// What is held, and what is needed if so many more wait.
+    const fn need(self, waiting: u32, wished: u32) -> Need {
+        let held = self.used.saturating_sub(self.owed);
+        Need { held, needed: held + waiting, wished }
+    }
+
+    const fn release(&mut self) {
+        self.used = self.used.saturating_sub(1);
+        self.owed = self.owed.saturating_sub(1);
+    }
 }
 
 #[derive(Debug)]
@@ -209,7 +230,7 @@ impl<N: Clone + Eq + Hash> Names<N> {
 
     fn release(&mut self, name: &N) {
         let Some(count) = self.counts.get_mut(name) else { return };
-        count.used = count.used.saturating_sub(1);
+        count.release();
         if count.used == 0 {
             self.used -= 1;
             if count.granted == 0 {
@@ -239,8 +260,15 @@ impl<N: Clone + Eq + Hash> Names<N> {
         }
     }
 
+    fn owe(&mut self, name: &N, owed: u32) {
+        if let Some(count) = self.counts.get_mut(name) {
+            count.owed = owed;
+        }
+    }
+
     fn tell_unused(&mut self, name: &N) {
-        if self.counts.get(name).is_some_and(|count| count.granted > count.used) {
+        let count = self.get(name);
+        if count.used < count.granted {
             self.changed.insert(name.clone());
         }
     }
@@ -260,6 +288,8 @@ impl<T> Book<T> {
             leases: 0,
             ended: Vec::new(),
             sequence: 0,
+            acknowledged: 0,
+            sure_until: Duration::ZERO,
             standing: if shared { Standing::Idle } else { Standing::Alone },
             connections: Count::default(),
             users: Names::new(),
@@ -295,11 +325,7 @@ impl<T> Book<T> {
             return Some((who, self.conclude(&claim, quotas, fits)));
         }
         if self.waiting.len() >= WAITING_MAX {
-            let code = match claim {
-                Claim::Connection(_) => Code::ConnectionsRate,
-                Claim::Member { .. } => Code::MessagesRate,
-            };
-            let refused = Refused { code, limit: WAITING_MAX as u64, current: WAITING_MAX as u64 };
+            let refused = refused_for_now(&claim, WAITING_MAX as u64);
             return Some((who, self.conclude(&claim, quotas, Err(refused))));
         }
         self.waited += 1;
@@ -309,7 +335,7 @@ impl<T> Book<T> {
 
     /// Gives a connection's place back.
     pub fn release_connection(&mut self, user: &UserId) {
-        self.connections.used = self.connections.used.saturating_sub(1);
+        self.connections.release();
         self.connections_changed = true;
         self.users.release(user);
         self.tell_nobody_alone();
@@ -387,13 +413,16 @@ impl<T> Book<T> {
         }
         let (full, claim) = match &self.standing {
             Standing::Leased { claim, .. } => (false, *claim),
-            Standing::Lost { claim } => (true, *claim),
+            Standing::Lost { claim } => (true, *claim || now >= self.sure_until),
             Standing::Share { .. } => (true, true),
             Standing::Idle | Standing::Alone => (true, false),
         };
+        // Nobody has to go in a dry run, so what is held stays.
+        let claim = claim && quotas.enforced();
         if full {
             self.end_lease();
             self.leases += 1;
+            self.acknowledged = 0;
             let holder = format!("{}-{}", self.pod, self.leases);
             // Nothing is relied on until it is granted.
             self.standing = Standing::Leased { holder, valid_until: Duration::ZERO, claim };
@@ -409,11 +438,7 @@ impl<T> Book<T> {
         self.connections_changed = false;
         let recent = self.connected_at.is_some_and(|at| now.saturating_sub(at) < 2 * HEARTBEAT);
         let block = quotas.connections_max.max().map_or(0, |max| (max / 4).clamp(1, BLOCK_MAX));
-        let connections = Need {
-            held: self.connections.used,
-            needed: self.connections.used + waiting,
-            wished: if recent && now >= self.tight_until { block } else { 0 },
-        };
+        let connections = self.connections.need(waiting, if recent && now >= self.tight_until { block } else { 0 });
         // What could still be taken of an earlier grant while Redis decides is bounded by what it is told.
         self.connections.granted = self.connections.granted.min(connections.needed);
         for (user, need) in &users {
@@ -423,7 +448,8 @@ impl<T> Book<T> {
             self.rooms.freeze(room, need.members.needed);
         }
         let ended = self.ended.clone();
-        let request = Request { holder: Some(holder), ended, sequence: self.sequence, full, claim, connections, users, rooms };
+        let (sequence, acknowledged) = (self.sequence, self.acknowledged);
+        let request = Request { holder: Some(holder), ended, sequence, acknowledged, full, claim, connections, users, rooms };
         Asked { request, sent_at: now, covered }
     }
 
@@ -439,6 +465,7 @@ impl<T> Book<T> {
             holder: None,
             ended: self.ended.clone(),
             sequence: self.sequence,
+            acknowledged: 0,
             full: false,
             claim: false,
             connections: Need::default(),
@@ -452,9 +479,9 @@ impl<T> Book<T> {
     fn end_lease(&mut self) {
         if let Standing::Leased { holder, .. } = &self.standing {
             self.ended.push(holder.clone());
-            // Older ones have run out long since.
+            // The first is the one that was good: it stands in Redis for as long as nobody comes by. Those after it may never have come to be.
             let surplus = self.ended.len().saturating_sub(ENDED_MAX);
-            self.ended.drain(..surplus);
+            self.ended.drain(1..=surplus);
         }
     }
 
@@ -487,12 +514,11 @@ impl<T> Book<T> {
         let space = NAMES_MAX.saturating_sub(users.len() + rooms.len());
         let changed: Vec<_> = self.rooms.changed.iter().filter(|room| !rooms.contains_key(*room)).take(space).cloned().collect();
         rooms.extend(changed.into_iter().map(|room| (room, (0, false))));
-        let need = |count: Count, waiting: u32| Need { held: count.used, needed: count.used + waiting, wished: 0 };
         let users: Vec<_> = users
             .into_iter()
             .map(|(user, waiting)| {
                 self.users.changed.remove(&user);
-                let need = need(self.users.get(&user), waiting);
+                let need = self.users.get(&user).need(waiting, 0);
                 (user, need)
             })
             .collect();
@@ -500,7 +526,7 @@ impl<T> Book<T> {
             .into_iter()
             .map(|(room, (waiting, may_create))| {
                 self.rooms.changed.remove(&room);
-                let need = RoomNeed { members: need(self.rooms.get(&room), waiting), may_create };
+                let need = RoomNeed { members: self.rooms.get(&room).need(waiting, 0), may_create };
                 (room, need)
             })
             .collect();
@@ -519,14 +545,19 @@ impl<T> Book<T> {
             return outcome;
         };
         let Reply::Granted(granted) = reply else {
-            if let Standing::Leased { valid_until, claim, .. } = &self.standing {
+            if let Standing::Leased { claim, .. } = &self.standing {
                 // Of a lease that is still good Redis lost the record, and what is held is held.
-                let claim = *claim || now >= *valid_until;
+                let claim = *claim || now >= self.sure_until;
                 self.end_lease();
                 self.standing = Standing::Lost { claim };
             }
             return outcome;
         };
+        if now >= sent_at + VALID {
+            // The pod stood still meanwhile: what was granted may have been taken away again.
+            self.tell_again(request);
+            return outcome;
+        }
         self.ended.retain(|ended| !request.ended.contains(ended));
         let all_told = self.users.changed.is_empty() && self.rooms.changed.is_empty();
         if let Standing::Leased { holder, valid_until, claim } = &mut self.standing
@@ -534,6 +565,8 @@ impl<T> Book<T> {
         {
             *valid_until = sent_at + VALID;
             *claim &= !all_told;
+            self.sure_until = *valid_until;
+            self.acknowledged = request.sequence;
         }
         self.connections.granted = granted.connections;
         for ((user, _), (places, _)) in request.users.iter().zip(&granted.users) {
@@ -547,15 +580,10 @@ impl<T> Book<T> {
         }
         self.sweeping = granted.sweeping;
         self.serve(&request, &granted, covered, quotas, now, &mut outcome);
-        // A place that was granted to somebody who could not take it, for another limit stood against it, is given back.
-        for (user, _) in &request.users {
-            self.users.tell_unused(user);
-        }
-        for (room, _) in &request.rooms {
-            self.rooms.tell_unused(room);
-        }
+        self.tell_unused(&request);
         if request.claim && quotas.enforced() {
             outcome.excess = self.excess(&request, quotas);
+            self.owe(&outcome.excess);
         }
         self.fleet = Some(granted);
         outcome
@@ -576,6 +604,7 @@ impl<T> Book<T> {
         self.tell_again(asked.request);
         let mut outcome = Outcome::default();
         if redis_up && self.failures < FAILURES_MAX {
+            self.refuse_the_oldest(quotas, now, &mut outcome);
             return outcome;
         }
         self.retry_at = now + RETRY_AWAY;
@@ -591,10 +620,21 @@ impl<T> Book<T> {
         outcome
     }
 
+    /// What was said did not arrive, or is not true any more.
     fn tell_again(&mut self, request: Request) {
         self.users.changed.extend(request.users.into_iter().map(|(user, _)| user));
         self.rooms.changed.extend(request.rooms.into_iter().map(|(room, _)| room));
         self.connections_changed = true;
+    }
+
+    /// Nobody waits for ever, not even for a Redis that answers only now and then.
+    fn refuse_the_oldest(&mut self, quotas: &Quotas, now: Duration, outcome: &mut Outcome<T>) {
+        while self.waiting.front().is_some_and(|waiter| now.saturating_sub(waiter.since) >= PATIENCE_FAILING) {
+            let Some(waiter) = self.waiting.pop_front() else { return };
+            let waiting = self.waiting.len() as u64 + 1;
+            let answer = self.conclude(&waiter.claim, quotas, Err(refused_for_now(&waiter.claim, waiting)));
+            outcome.served.push((waiter.who, answer));
+        }
     }
 
     /// Connections, users and rooms of this pod.
@@ -666,6 +706,19 @@ impl<T> Book<T> {
             self.retry_at = now + (oldest / 2).clamp(GATHER, Duration::from_millis(300));
         }
         self.waiting = kept;
+    }
+
+    /// What was granted to somebody who then met another limit is given back, or it would be kept from others for good.
+    fn tell_unused(&mut self, request: &Request) {
+        if request.connections.wished == 0 && self.connections.used < self.connections.granted {
+            self.connections_changed = true;
+        }
+        for (user, _) in &request.users {
+            self.users.tell_unused(user);
+        }
+        for (room, _) in &request.rooms {
+            self.rooms.tell_unused(room);
+        }
     }
 
     fn refused_connection(&self, user: &UserId, others: Option<u64>, granted: &Granted, quotas: &Quotas) -> Refused {
@@ -777,6 +830,17 @@ impl<T> Book<T> {
         }
     }
 
+    /// What has to go is held no more, even while it is still there.
+    fn owe(&mut self, excess: &Excess) {
+        self.connections.owed = excess.connections;
+        for (user, owed) in &excess.users {
+            self.users.owe(user, *owed);
+        }
+        for (room, owed) in &excess.rooms {
+            self.rooms.owe(room, *owed);
+        }
+    }
+
     fn is_by_itself(&self) -> bool {
         matches!(self.standing, Standing::Alone | Standing::Share { .. })
     }
@@ -803,6 +867,15 @@ fn is_unlimited(claim: &Claim, quotas: &Quotas) -> bool {
                 && quotas.room_creations_rate_per_second == Limit::Unlimited
         }
     }
+}
+
+/// Trying again helps.
+fn refused_for_now(claim: &Claim, waiting: u64) -> Refused {
+    let code = match claim {
+        Claim::Connection(_) => Code::ConnectionsRate,
+        Claim::Member { .. } => Code::MessagesRate,
+    };
+    Refused { code, limit: WAITING_MAX as u64, current: waiting }
 }
 
 fn number(limit: Limit) -> u64 {

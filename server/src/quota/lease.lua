@@ -18,9 +18,9 @@ end
 local fleet_pods = tonumber(ARGV[5])
 local connections_max, held, need, wish = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local users_max, rooms_max, members_max = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local sequence = tonumber(ARGV[13])
-local rates = tonumber(ARGV[14])
-local lists = 15 + rates
+local sequence, acknowledged = tonumber(ARGV[13]), tonumber(ARGV[14])
+local rates = tonumber(ARGV[15])
+local lists = 16 + rates
 
 local time = redis.call("TIME")
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -72,9 +72,14 @@ local function finish()
   end
 end
 
--- A pod that goes names no new holder.
+-- A pod that goes names no new holder. Whoever goes last takes all names along, for nobody would come by to sweep.
 if holder == "" then
-  write("#sweep", "u0")
+  if count == 0 then
+    redis.call("UNLINK", users_key, rooms_key)
+    dead[#dead + 1] = "#sweep"
+  else
+    write("#sweep", "u0")
+  end
   finish()
   return {0}
 end
@@ -94,8 +99,9 @@ if holder == "?" then
   return {1, count, 0, used, used, 0, 0, 0, redis.call("HLEN", users_key), redis.call("HLEN", rooms_key), unpack(sums)}
 end
 
--- A pod that Redis does not know any more tells everything it holds.
-if not live[holder] and not full then
+-- A pod that Redis does not know any more tells everything it holds. So does one whose last words Redis has forgotten, because a
+-- replica took over that had not heard them.
+if not full and (not live[holder] or live[holder][4] < acknowledged) then
   if #dead > 0 then
     write("#sweep", "u0")
   end
@@ -173,7 +179,35 @@ for _ = 1, 4 do
   end
 end
 
--- Connections: a place for everybody who waits, and some in advance while there are plenty.
+-- Users.
+local users, rooms = tonumber(ARGV[lists]), tonumber(ARGV[lists + 1])
+local argument = lists + 2
+local answers = {}
+local lacking = false
+local function put(key, name, text, number)
+  if number > 0 then
+    redis.call("HSET", key, name, text .. holder .. "=" .. number)
+  elseif text ~= "" then
+    redis.call("HSET", key, name, text)
+  else
+    redis.call("HDEL", key, name)
+  end
+end
+for _ = 1, users do
+  local name, holds, needs = ARGV[argument], tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 2])
+  argument = argument + 3
+  local others, _, text = read(redis.call("HGET", users_key, name))
+  local number = grant(users_max, others, holds, needs)
+  put(users_key, name, text, number)
+  if number < needs then
+    lacking = true
+    need = need - math.min(needs - number, needs - holds)
+  end
+  answers[#answers + 1] = number
+  answers[#answers + 1] = others
+end
+
+-- Connections: a place for everybody who waits and whose user may have one more, and some in advance while there are plenty.
 local others_granted, others_used = 0, 0
 for name, numbers in pairs(live) do
   if name ~= holder then
@@ -207,31 +241,7 @@ if connections_max >= 0 then
 else
   granted = granted + wish
 end
-local lacking = need > granted
-
--- Users.
-local users, rooms = tonumber(ARGV[lists]), tonumber(ARGV[lists + 1])
-local argument = lists + 2
-local answers = {}
-local function put(key, name, text, number)
-  if number > 0 then
-    redis.call("HSET", key, name, text .. holder .. "=" .. number)
-  elseif text ~= "" then
-    redis.call("HSET", key, name, text)
-  else
-    redis.call("HDEL", key, name)
-  end
-end
-for _ = 1, users do
-  local name, holds, needs = ARGV[argument], tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 2])
-  argument = argument + 3
-  local others, _, text = read(redis.call("HGET", users_key, name))
-  local number = grant(users_max, others, holds, needs)
-  put(users_key, name, text, number)
-  lacking = lacking or number < needs
-  answers[#answers + 1] = number
-  answers[#answers + 1] = others
-end
+lacking = lacking or need > granted
 
 -- Rooms: one that nobody is in yet has to fit, and to be allowed to come into being.
 local rooms_alive = redis.call("HLEN", rooms_key)
@@ -244,7 +254,7 @@ for _ = 1, rooms do
   if others == 0 and have == 0 and number > 0 then
     while sweep and rooms_max >= 0 and rooms_alive >= rooms_max do
       sweep_some()
-      rooms_alive = redis.call("HLEN", rooms_key)
+      rooms_alive, value = redis.call("HLEN", rooms_key), redis.call("HGET", rooms_key, name)
     end
     local fits = rooms_max < 0 or rooms_alive - (value and 1 or 0) < rooms_max
     if holds > 0 and not claim then
@@ -284,7 +294,7 @@ end
 local record = {clock + LEASE, granted, math.min(granted, need), sequence}
 local sums = {}
 for rate = 1, rates do
-  record[4 + rate] = tonumber(ARGV[14 + rate])
+  record[4 + rate] = tonumber(ARGV[15 + rate])
   sums[rate] = record[4 + rate]
 end
 for name, numbers in pairs(live) do

@@ -4,6 +4,8 @@
 //! an [`exchange`]. A [`Place`] that was taken is given back when it is dropped.
 
 pub mod book;
+#[cfg(test)]
+mod book_tests;
 pub mod egress;
 pub mod exchange;
 mod meter;

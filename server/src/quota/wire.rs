@@ -21,6 +21,8 @@ pub struct Request {
     pub ended: Vec<String>,
     /// Counts what this lease says. What is overtaken on its way is ignored.
     pub sequence: u64,
+    /// The last of them that was answered. A Redis that does not know it any more has lost what it was told.
+    pub acknowledged: u64,
     /// True when everything that it holds is told.
     pub full: bool,
     /// True when what it holds may be taken from it: its lease ran out, and others may have taken its places.
@@ -60,6 +62,7 @@ impl Request {
             holder: Some("?".to_owned()),
             ended: Vec::new(),
             sequence: 0,
+            acknowledged: 0,
             full: false,
             claim: false,
             connections: Need::default(),
@@ -72,7 +75,7 @@ impl Request {
     pub fn arguments(&self, quotas: &Quotas, fleet_pods: u32, demand: Demand) -> Vec<String> {
         let limit = |limit: Limit| limit.max().map_or_else(|| "-1".to_owned(), |max| max.to_string());
         let flag = |flag: bool| if flag { "1" } else { "0" }.to_owned();
-        let mut arguments = Vec::with_capacity(17 + Demand::NUMBERS + 3 * self.users.len() + 4 * self.rooms.len());
+        let mut arguments = Vec::with_capacity(18 + Demand::NUMBERS + 3 * self.users.len() + 4 * self.rooms.len());
         arguments.extend([
             self.holder.clone().unwrap_or_default(),
             self.ended.join(" "),
@@ -87,12 +90,13 @@ impl Request {
             limit(quotas.rooms_max),
             limit(quotas.room_members_max),
             self.sequence.to_string(),
+            self.acknowledged.to_string(),
             Demand::NUMBERS.to_string(),
         ]);
         arguments.extend(demand.to_numbers().iter().map(u64::to_string));
         arguments.extend([self.users.len().to_string(), self.rooms.len().to_string()]);
         for (user, need) in &self.users {
-            arguments.extend([user.to_json().to_string(), need.held.to_string(), need.needed.to_string()]);
+            arguments.extend([user.as_str().to_owned(), need.held.to_string(), need.needed.to_string()]);
         }
         for (room, RoomNeed { members, may_create }) in &self.rooms {
             arguments.extend([room.as_str().to_owned(), members.held.to_string(), members.needed.to_string(), flag(*may_create)]);

@@ -184,7 +184,7 @@ async fn a_connection_that_falls_silent_is_replaced() {
 async fn a_user_needs_few_rights() {
     let redis = RedisServer::start();
     let client = redis.client().await;
-    let rules = "SETUSER carillon on >p@ss ~carillon:* &carillon:* +hello +ping +info +client|id +ssubscribe +sunsubscribe +spublish +get +set +del +eval +evalsha +time +zadd +zrem +zremrangebyscore +zcard +pexpire +hget +hgetall +hset +hdel +hlen +hscan";
+    let rules = "SETUSER carillon on >p@ss ~carillon:* &carillon:* +hello +ping +info +client|id +ssubscribe +sunsubscribe +spublish +get +set +del +unlink +eval +evalsha +time +zadd +zrem +zremrangebyscore +zcard +pexpire +hget +hgetall +hset +hdel +hlen +hscan";
     let acl = CustomCommand::new_static("ACL", None::<u16>, false);
     client.custom::<fred::types::Value, _>(acl, rules.split(' ').collect::<Vec<_>>()).await.unwrap();
     let url = format!("redis://carillon:p%40ss@127.0.0.1:{}", redis.port());
