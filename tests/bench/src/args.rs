@@ -101,7 +101,7 @@ pub struct Options {
     /// Members that the disturbed tenant has in the phase `fairness` [default: 100; 20 with --quick]
     #[arg(long)]
     victims: Option<usize>,
-    /// Members of the other one, at most 1000 [default: 1000; 250 with --quick]
+    /// Members of the other one, at most 1000, which is what it may have [default: 1000]
     #[arg(long)]
     neighbours: Option<usize>,
     /// Connections of the phase `pings` [default: 500; 50 with --quick]
@@ -113,7 +113,7 @@ pub struct Options {
     /// Sizes of a broadcast's data in the phase `delivery`, in bytes; `cross-pod` uses the first
     #[arg(long, value_delimiter = ',', default_values_t = [128, 1024])]
     sizes: Vec<usize>,
-    /// Small numbers, for seeing in less than a minute that everything works; the figures mean nothing
+    /// Small numbers, for seeing in about two minutes that everything works; the figures mean nothing
     #[arg(long)]
     quick: bool,
     /// Also write settings and all samples to this file
@@ -159,7 +159,7 @@ impl Options {
             warm_up: Duration::from_millis(self.either(2000, 300)),
             settle: Duration::from_millis(self.either(3000, 500)),
             victims: self.victims.unwrap_or(self.either(100, 20)),
-            neighbours: self.neighbours.unwrap_or(self.either(1000, 250)),
+            neighbours: self.neighbours.unwrap_or(Neighbour::MEMBERS_MAX),
             ping_connections: self.ping_connections.unwrap_or(self.either(500, 50)),
             pings: self.pings.unwrap_or(self.either(100, 5)),
             sizes: self.sizes.clone(),

@@ -1,4 +1,4 @@
-//! Carillon's benchmark: the same load on Carillon, on bare socketioxide and on socket.io on Node.js, in turn.
+//! Carillon's benchmark: the same load on Carillon, on bare socketioxide and on socket.io on Node.js, in turn; and what quotas cost.
 //!
 //! `cargo run --release --package carillon-bench -- --help` says what can be chosen.
 

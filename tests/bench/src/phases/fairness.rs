@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::{Bench, Noise, PING_INTERVAL};
@@ -68,6 +68,9 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<(Column, Reading)>> {
             tenant.measure(settings.duration, &mut window).await?;
             let after: Tally = neighbour.order(&[]).await?;
             window.refused_per_second = after.refused_per_second(&before, start.elapsed());
+            // Those who don't read are within what they may have.
+            let beyond_limits = neighbourhood == Neighbourhood::Busy(Way::SlowReaders) || window.refused_per_second > 0.0;
+            ensure!(beyond_limits, "{neighbourhood}: nothing was refused, so the neighbour did not go beyond its limits");
             windows.push((neighbourhood, window));
         }
     }
