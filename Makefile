@@ -82,7 +82,7 @@ images: musl ## Static images as OCI archives in target/images
 	done
 
 .PHONY: bench
-bench: debian-test ## Carillon beside bare socketioxide and Node, in one interleaved run (about 15 minutes)
+bench: debian-test ## Carillon beside bare socketioxide and Node, and what quotas cost, in one interleaved run (about half an hour)
 	$(call say,building for the benchmark)
 	$(CARGO) build --release --locked -p carillon-cli -p carillon-bench
 	target/release/carillon-bench $(ARGS)

@@ -5,7 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{bare::ServeBare, client::Broadcasts, peers::Peer};
+use crate::{
+    bare::ServeBare,
+    client::Broadcasts,
+    neighbour::{Disturb, Neighbour},
+    peers::Peer,
+};
 
 /// Measures what a connection, its memory and a delivery cost on Carillon and on what it replaces.
 ///
@@ -28,6 +33,9 @@ pub enum Command {
     /// Be the peer `bare`: the program starts itself this way.
     #[command(hide = true)]
     ServeBare(ServeBare),
+    /// Be the tenant that goes beyond its limits in the phase `fairness`: the program starts itself this way.
+    #[command(hide = true)]
+    Disturb(Disturb),
 }
 
 /// A group of measurements that share server processes.
@@ -41,6 +49,12 @@ pub enum Phase {
     Delivery,
     /// Two servers and a Redis: latency and CPU per delivery from one to the other, open loop
     CrossPod,
+    /// Carillon alone: CPU per message and per connect of a tenant with all quotas beside one with none
+    Quotas,
+    /// Carillon alone: what connects cost Redis
+    Redis,
+    /// Carillon alone: a tenant's delivery latency while another one goes beyond its limits
+    Fairness,
 }
 
 impl Phase {
@@ -51,7 +65,15 @@ impl Phase {
             Self::Pings => "pings",
             Self::Delivery => "delivery",
             Self::CrossPod => "cross-pod",
+            Self::Quotas => "quotas",
+            Self::Redis => "redis",
+            Self::Fairness => "fairness",
         }
+    }
+
+    /// Whether a peer has what is measured.
+    pub fn applies_to(self, peer: Peer) -> bool {
+        peer == Peer::Carillon || !matches!(self, Self::Quotas | Self::Redis | Self::Fairness)
     }
 }
 
@@ -67,15 +89,21 @@ pub struct Options {
     /// How often everything is repeated [default: 3; 1 with --quick]
     #[arg(long)]
     rounds: Option<u32>,
-    /// Connections of the phase `connect` [default: 2000; 200 with --quick]
+    /// Connections of the phases `connect`, `quotas` and `redis` [default: 2000; 200 with --quick]
     #[arg(long)]
     connections: Option<usize>,
     /// Members of the room in the phases `delivery` and `cross-pod` [default: 1000; 100 with --quick]
     #[arg(long)]
     members: Option<usize>,
-    /// How long `delivery` (for each size) and `cross-pod` measure [default: 10; 1 with --quick]
+    /// How long `delivery` (for each size), `cross-pod`, `quotas` and `fairness` (for each disturbance) measure [default: 10; 1 with --quick]
     #[arg(long)]
     seconds: Option<u64>,
+    /// Members that the disturbed tenant has in the phase `fairness` [default: 100; 20 with --quick]
+    #[arg(long)]
+    victims: Option<usize>,
+    /// Members of the other one, at most 1000, which is what it may have [default: 1000]
+    #[arg(long)]
+    neighbours: Option<usize>,
     /// Connections of the phase `pings` [default: 500; 50 with --quick]
     #[arg(long)]
     ping_connections: Option<usize>,
@@ -85,7 +113,7 @@ pub struct Options {
     /// Sizes of a broadcast's data in the phase `delivery`, in bytes; `cross-pod` uses the first
     #[arg(long, value_delimiter = ',', default_values_t = [128, 1024])]
     sizes: Vec<usize>,
-    /// Small numbers, for seeing in less than a minute that everything works; the figures mean nothing
+    /// Small numbers, for seeing in about two minutes that everything works; the figures mean nothing
     #[arg(long)]
     quick: bool,
     /// Also write settings and all samples to this file
@@ -111,6 +139,8 @@ pub struct Settings {
     pub warm_up: Duration,
     /// How long a server is left alone before its memory is read.
     pub settle: Duration,
+    pub victims: usize,
+    pub neighbours: usize,
     pub ping_connections: usize,
     pub pings: u64,
     pub sizes: Vec<usize>,
@@ -128,6 +158,8 @@ impl Options {
             duration: Duration::from_secs(self.seconds.unwrap_or(self.either(10, 1))),
             warm_up: Duration::from_millis(self.either(2000, 300)),
             settle: Duration::from_millis(self.either(3000, 500)),
+            victims: self.victims.unwrap_or(self.either(100, 20)),
+            neighbours: self.neighbours.unwrap_or(Neighbour::MEMBERS_MAX),
             ping_connections: self.ping_connections.unwrap_or(self.either(500, 50)),
             pings: self.pings.unwrap_or(self.either(100, 5)),
             sizes: self.sizes.clone(),
@@ -137,7 +169,10 @@ impl Options {
         ensure!(settings.rounds > 0, "--rounds must be at least 1");
         ensure!(!settings.duration.is_zero(), "--seconds must be at least 1");
         ensure!(settings.pings > 0, "--pings must be at least 1");
-        ensure!(settings.connections > 0 && settings.members > 0 && settings.ping_connections > 0, "every phase needs connections");
+        let counts = [settings.connections, settings.members, settings.ping_connections, settings.victims];
+        ensure!(!counts.contains(&0), "every phase needs connections");
+        let neighbours = Neighbour::MEMBERS_MIN..=Neighbour::MEMBERS_MAX;
+        ensure!(neighbours.contains(&settings.neighbours), "--neighbours must be from {} to {}", neighbours.start(), neighbours.end());
         ensure!(settings.server_core != settings.generator_core, "servers and the generator need a core each");
         ensure!(!settings.sizes.is_empty(), "--sizes must name at least one");
         for bytes in &settings.sizes {
@@ -154,7 +189,9 @@ impl Options {
 impl Settings {
     /// The most connections that are open at a time.
     pub fn most_connections(&self) -> usize {
-        self.members.max(self.ping_connections).max(self.connections + self.warm_up_connections())
+        let connecting = 2 * self.connections + 2 * self.warm_up_connections();
+        let disturbing = self.victims + Neighbour::MEMBERS_MAX + Neighbour::EXCESS;
+        [self.members, self.ping_connections, connecting, disturbing].into_iter().max().unwrap_or_default()
     }
 
     /// Connections made before those that are measured: the first ones pay for code and pools that later ones find ready.

@@ -1,14 +1,16 @@
-//! Carillon's benchmark: the same load on Carillon, on bare socketioxide and on socket.io on Node.js, in turn.
+//! Carillon's benchmark: the same load on Carillon, on bare socketioxide and on socket.io on Node.js, in turn; and what quotas cost.
 //!
 //! `cargo run --release --package carillon-bench -- --help` says what can be chosen.
 
 mod args;
 mod bare;
 mod client;
+mod column;
 mod credentials;
 mod machine;
 mod meter;
 mod metric;
+mod neighbour;
 mod peers;
 mod phases;
 mod process;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let outcome = match command_line.command {
         Some(Command::ServeBare(options)) => bare::serve(options).map(|()| ExitCode::SUCCESS),
+        Some(Command::Disturb(options)) => neighbour::disturb(options).map(|()| ExitCode::SUCCESS),
         None => compare(command_line.options),
     };
     outcome.unwrap_or_else(|problem| {
@@ -71,14 +74,14 @@ async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Resul
     let mut order = options.peers.clone();
     for round in 1..=settings.rounds {
         for &phase in &options.phases {
-            for &peer in &order {
+            for &peer in order.iter().filter(|peer| phase.applies_to(**peer)) {
                 let step = format!("round {round}/{}, {}, {}", settings.rounds, phase.name(), peer.name());
                 let start = Instant::now();
                 match bench.run(phase, peer).await {
                     Ok(readings) => {
-                        let values: Vec<_> = readings.iter().map(ToString::to_string).collect();
+                        let values: Vec<_> = readings.iter().map(|(column, reading)| column.before(reading)).collect();
                         eprintln!("{step} ({:.0?}): {}", start.elapsed(), values.join("; "));
-                        report.add(round, peer, readings);
+                        report.add(round, readings);
                     }
                     Err(problem) => {
                         eprintln!("{step}: FAILED: {problem:#}");

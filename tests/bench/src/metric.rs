@@ -14,6 +14,16 @@ pub enum Metric {
     CrossPodMedian,
     CrossPodP99,
     CrossPodCpu,
+    QuotaMessageCpu,
+    QuotaConnectCpu,
+    RedisSent,
+    RedisRun,
+    NeighbourMedian,
+    NeighbourP99,
+    NeighbourRatio,
+    PublishLateness,
+    RefusedPerSecond,
+    ServerBusy,
     Noise,
 }
 
@@ -48,6 +58,16 @@ impl fmt::Display for Metric {
             Self::CrossPodMedian => formatter.write_str("latency across pods, p50, ms"),
             Self::CrossPodP99 => formatter.write_str("latency across pods, p99, ms"),
             Self::CrossPodCpu => formatter.write_str("CPU per delivery across pods, µs"),
+            Self::QuotaMessageCpu => formatter.write_str("CPU per message, µs"),
+            Self::QuotaConnectCpu => formatter.write_str("CPU per connect, ms"),
+            Self::RedisSent => formatter.write_str("sent per 1,000 connects"),
+            Self::RedisRun => formatter.write_str("run by Redis, those in scripts included"),
+            Self::NeighbourMedian => formatter.write_str("p50, ms"),
+            Self::NeighbourP99 => formatter.write_str("p99, ms"),
+            Self::NeighbourRatio => formatter.write_str("p99 ÷ that beside nobody"),
+            Self::PublishLateness => formatter.write_str("of which late publishing, p99, ms"),
+            Self::RefusedPerSecond => formatter.write_str("refused per second"),
+            Self::ServerBusy => formatter.write_str("server's core in use, %"),
             Self::Noise => formatter.write_str("others on the servers' core, %"),
         }
     }

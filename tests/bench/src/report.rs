@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::Settings,
+    column::{Column, Connects, Neighbourhood},
     metric::{Metric, Reading},
     peers::Peer,
 };
@@ -23,14 +24,14 @@ pub struct Report {
 
 struct Sample {
     round: u32,
-    peer: Peer,
+    column: Column,
     reading: Reading,
 }
 
 impl Report {
     /// Adds what a phase measured.
-    pub fn add(&mut self, round: u32, peer: Peer, readings: Vec<Reading>) {
-        self.samples.extend(readings.into_iter().map(|reading| Sample { round, peer, reading }));
+    pub fn add(&mut self, round: u32, readings: Vec<(Column, Reading)>) {
+        self.samples.extend(readings.into_iter().map(|(column, reading)| Sample { round, column, reading }));
     }
 
     /// Adds that a phase measured nothing, and why.
@@ -45,19 +46,15 @@ impl Report {
 
     /// The report for people: medians, spread, ratios.
     pub fn markdown(&self, peers: &[Peer]) -> String {
-        let ratios = ratios(peers);
-        let mut header = vec!["median (lowest–highest)".to_owned()];
-        header.extend(peers.iter().map(|peer| peer.name().to_owned()));
-        header.extend(ratios.iter().map(|(peer, base)| format!("{} ÷ {}", peer.name(), base.name())));
-        let mut table = row(&header);
-        table += &format!("|---|{}\n", "--:|".repeat(header.len() - 1));
-
-        for metric in self.metrics() {
-            let mut cells = vec![metric.to_string()];
-            cells.extend(peers.iter().map(|&peer| spread(&self.values(peer, metric))));
-            cells.extend(ratios.iter().map(|&(peer, base)| self.ratio(metric, peer, base)));
-            table += &row(&cells);
-        }
+        let mut tables = Vec::new();
+        let columns: Vec<_> = peers.iter().copied().map(Column::Peer).collect();
+        tables.extend(self.by_metric(&columns, &ratios(peers)));
+        tables.extend(self.by_metric(&[Column::Unlimited, Column::Limited], &[(Column::Limited, Column::Unlimited)]));
+        let connects: Vec<_> = Connects::all().into_iter().map(Column::Connects).collect();
+        tables.extend(self.by_column("commands", &connects));
+        let neighbourhoods: Vec<_> = Neighbourhood::all().into_iter().map(Column::Beside).collect();
+        tables.extend(self.by_column("beside", &neighbourhoods));
+        let mut table = tables.join("\n");
         let noisiest = self.all_values(Metric::Noise).fold(0.0, f64::max);
         if noisiest > NOISE_LIMIT_PERCENT {
             let _ = writeln!(table, "\nOther programs took up to {noisiest:.0} % of the servers' core: don't quote these figures.");
@@ -70,10 +67,10 @@ impl Report {
 
     /// Writes the report for programs.
     pub fn write_json(&self, file: &Path, settings: &Settings) -> Result<()> {
-        let samples = self.samples.iter().map(|Sample { round, peer, reading }| {
+        let samples = self.samples.iter().map(|Sample { round, column, reading }| {
             json!({
                 "round": round,
-                "peer": peer.name(),
+                "of": column.to_string(),
                 "metric": reading.metric.to_string(),
                 "value": reading.value,
             })
@@ -83,6 +80,8 @@ impl Report {
                 "rounds": settings.rounds,
                 "connections": settings.connections,
                 "members": settings.members,
+                "victims": settings.victims,
+                "neighbours": settings.neighbours,
                 "seconds": settings.duration.as_secs(),
                 "ping_connections": settings.ping_connections,
                 "pings": settings.pings,
@@ -94,8 +93,37 @@ impl Report {
         fs::write(file, format!("{report:#}\n")).with_context(|| file.display().to_string())
     }
 
-    fn metrics(&self) -> Vec<Metric> {
-        let mut metrics: Vec<_> = self.samples.iter().map(|sample| sample.reading.metric).collect();
+    /// A table with a line for each metric; `None` when there is nothing for it.
+    fn by_metric(&self, columns: &[Column], ratios: &[(Column, Column)]) -> Option<String> {
+        let mut header = vec!["median (lowest–highest)".to_owned()];
+        header.extend(columns.iter().map(ToString::to_string));
+        header.extend(ratios.iter().map(|(column, base)| format!("{column} ÷ {base}")));
+        let lines = self.metrics(columns).into_iter().map(|metric| {
+            let mut cells = vec![metric.to_string()];
+            cells.extend(columns.iter().map(|&column| spread(&self.values(column, metric))));
+            cells.extend(ratios.iter().map(|&(column, base)| self.ratio(metric, column, base)));
+            cells
+        });
+        table(&header, lines.collect())
+    }
+
+    /// A table with a line for each of what else are columns; `None` when there is nothing for it.
+    fn by_column(&self, title: &str, columns: &[Column]) -> Option<String> {
+        let metrics = self.metrics(columns);
+        let mut header = vec![title.to_owned()];
+        header.extend(metrics.iter().map(ToString::to_string));
+        let measured = columns.iter().filter(|column| self.samples.iter().any(|sample| sample.column == **column));
+        let lines = measured.map(|column| {
+            let mut cells = vec![column.to_string()];
+            cells.extend(metrics.iter().map(|&metric| spread(&self.values(*column, metric))));
+            cells
+        });
+        table(&header, lines.collect())
+    }
+
+    fn metrics(&self, columns: &[Column]) -> Vec<Metric> {
+        let of_columns = self.samples.iter().filter(|sample| columns.contains(&sample.column));
+        let mut metrics: Vec<_> = of_columns.map(|sample| sample.reading.metric).collect();
         metrics.sort_unstable();
         metrics.dedup();
         metrics
@@ -105,16 +133,16 @@ impl Report {
         self.samples.iter().filter(move |sample| sample.reading.metric == metric).map(|sample| sample.reading.value)
     }
 
-    /// A peer's values of a metric, lowest first.
-    fn values(&self, peer: Peer, metric: Metric) -> Vec<f64> {
-        let of_peer = self.samples.iter().filter(|sample| sample.peer == peer && sample.reading.metric == metric);
-        let mut values: Vec<_> = of_peer.map(|sample| sample.reading.value).collect();
+    /// A column's values of a metric, lowest first.
+    fn values(&self, column: Column, metric: Metric) -> Vec<f64> {
+        let of_column = self.samples.iter().filter(|sample| sample.column == column && sample.reading.metric == metric);
+        let mut values: Vec<_> = of_column.map(|sample| sample.reading.value).collect();
         values.sort_unstable_by(f64::total_cmp);
         values
     }
 
-    fn ratio(&self, metric: Metric, peer: Peer, base: Peer) -> String {
-        match (median(&self.values(peer, metric)), median(&self.values(base, metric))) {
+    fn ratio(&self, metric: Metric, column: Column, base: Column) -> String {
+        match (median(&self.values(column, metric)), median(&self.values(base, metric))) {
             (Some(value), Some(base)) if metric.is_compared() && base > 0.0 => format!("{:.2}", value / base),
             _ => String::new(),
         }
@@ -122,11 +150,22 @@ impl Report {
 }
 
 /// Which peers are divided by which: all by `bare`, Carillon by Node, too.
-fn ratios(peers: &[Peer]) -> Vec<(Peer, Peer)> {
+fn ratios(peers: &[Peer]) -> Vec<(Column, Column)> {
     [(Peer::Node, Peer::Bare), (Peer::Carillon, Peer::Bare), (Peer::Carillon, Peer::Node)]
         .into_iter()
         .filter(|(peer, base)| peers.contains(peer) && peers.contains(base))
+        .map(|(peer, base)| (Column::Peer(peer), Column::Peer(base)))
         .collect()
+}
+
+/// A table, if there are lines for it.
+fn table(header: &[String], lines: Vec<Vec<String>>) -> Option<String> {
+    if lines.is_empty() {
+        return None;
+    }
+    let rule = format!("|---|{}\n", "--:|".repeat(header.len() - 1));
+    let lines: String = lines.iter().map(|cells| row(cells)).collect();
+    Some(row(header) + &rule + &lines)
 }
 
 fn row(cells: &[String]) -> String {
@@ -166,9 +205,10 @@ mod tests {
     #[test]
     fn the_table_has_medians_spread_ratios_and_failures() {
         let mut report = Report::default();
-        for (round, bare, carillon) in [(1, 9.0, 6.0), (2, 11.0, 5.0), (3, 10.0, 4.0)] {
-            report.add(round, Peer::Bare, vec![Metric::CrossPodCpu.reading(bare), Metric::ConnectCpu.reading(0.1)]);
-            report.add(round, Peer::Carillon, vec![Metric::CrossPodCpu.reading(carillon)]);
+        let (bare, carillon) = (Column::Peer(Peer::Bare), Column::Peer(Peer::Carillon));
+        for (round, theirs, ours) in [(1, 9.0, 6.0), (2, 11.0, 5.0), (3, 10.0, 4.0)] {
+            report.add(round, vec![(bare, Metric::CrossPodCpu.reading(theirs)), (bare, Metric::ConnectCpu.reading(0.1))]);
+            report.add(round, vec![(carillon, Metric::CrossPodCpu.reading(ours))]);
         }
         report.add_failure("node: no".to_owned());
         assert_eq!(
@@ -180,6 +220,34 @@ mod tests {
              \nFAILED: node: no\n"
         );
         assert!(!report.is_complete());
+    }
+
+    #[test]
+    fn what_quotas_cost_has_tables_of_its_own() {
+        let mut report = Report::default();
+        let connects = Column::Connects(Connects { servers: 2, by_user: true, per_second: None });
+        let beside = Column::Beside(Neighbourhood::Idle);
+        let readings = [
+            (Column::Unlimited, Metric::QuotaMessageCpu.reading(10.0)),
+            (Column::Limited, Metric::QuotaMessageCpu.reading(11.0)),
+            (connects, Metric::RedisSent.reading(42.0)),
+            (beside, Metric::NeighbourP99.reading(2.0)),
+        ];
+        report.add(1, readings.to_vec());
+        assert_eq!(
+            report.markdown(&[Peer::Carillon]),
+            "| median (lowest–highest) | no quotas | all quotas | all quotas ÷ no quotas |\n\
+             |---|--:|--:|--:|\n\
+             | CPU per message, µs | **10.0** | **11.0** | 1.10 |\n\
+             \n\
+             | commands | sent per 1,000 connects |\n\
+             |---|--:|\n\
+             | 2 servers, `maxPerUser: 20`, at full speed | **42.0** |\n\
+             \n\
+             | beside | p99, ms |\n\
+             |---|--:|\n\
+             | neighbour connected, idle | **2.00** |\n"
+        );
     }
 
     #[test]

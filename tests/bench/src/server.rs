@@ -5,7 +5,7 @@ use std::{net::SocketAddrV4, path::Path, process::Command, time::Duration};
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
@@ -83,8 +83,48 @@ impl Redis {
         Ok(Self { _process: process, address })
     }
 
+    /// The commands that it has run so far, but for those of this benchmark.
+    pub async fn commands(&self) -> Result<Commands> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address).await?);
+        stream.write_all(b"INFO commandstats\r\n").await?;
+        let mut length = String::new();
+        stream.read_line(&mut length).await?;
+        let length = length.trim().strip_prefix('$').context("no answer to INFO")?.parse()?;
+        let mut text = vec![0; length];
+        stream.read_exact(&mut text).await?;
+        Ok(Commands::read(&String::from_utf8_lossy(&text)))
+    }
+
     fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+}
+
+/// How many commands a Redis has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commands {
+    /// Those that it was sent.
+    pub sent: u64,
+    /// The same, and what was called in scripts.
+    pub run: u64,
+}
+
+impl Commands {
+    /// What servers send. Their scripts call none of these.
+    const SENT: [&str; 8] = ["evalsha", "eval", "spublish", "publish", "ssubscribe", "sunsubscribe", "get", "ping"];
+
+    fn read(info: &str) -> Self {
+        let calls = |line: &str| {
+            let (command, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let calls: u64 = rest.split(',').next()?.parse().ok()?;
+            Some((command.to_owned(), calls))
+        };
+        let mut commands = Self::default();
+        for (command, calls) in info.lines().filter_map(calls).filter(|(command, _)| command != "info") {
+            commands.run += calls;
+            commands.sent += if Self::SENT.contains(&command.as_str()) { calls } else { 0 };
+        }
+        commands
     }
 }
 
@@ -95,4 +135,16 @@ async fn ping(address: SocketAddrV4) -> Result<()> {
     stream.read_exact(&mut answer).await?;
     ensure!(&answer == b"+PONG", "not a Redis");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_told_apart() {
+        let info = "# Commandstats\r\ncmdstat_evalsha:calls=3,usec=9\r\ncmdstat_hget:calls=20,usec=1\r\n\
+                    cmdstat_info:calls=2,usec=1\r\ncmdstat_ping:calls=4,usec=1\r\n";
+        assert_eq!(Commands::read(info), Commands { sent: 7, run: 27 });
+    }
 }

@@ -3,10 +3,13 @@
 use std::{net::SocketAddrV4, ops::Range, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 use super::{ledger::Ledger, member::Member};
-use crate::credentials;
+use crate::credentials::{self, Tenant};
 
 /// How many handshakes are under way at a time.
 const CONCURRENT_HANDSHAKES: usize = 50;
@@ -24,19 +27,29 @@ impl Audience {
     /// One audience of `members`.
     pub async fn connect(server: SocketAddrV4, members: usize) -> Result<Self> {
         let mut audience = Self::default();
-        let joined = audience.join(server, tokens(0..members)?).await;
+        let joined = audience.join(server, tokens(Tenant::Bench, 0..members)?).await;
         joined.map(|()| audience)
     }
 
-    /// Adds the bearers of these tokens; the first one refused is an error.
+    /// Adds the bearers of these tokens, as fast as the server lets them in; the first one refused is an error.
     pub async fn join(&mut self, server: SocketAddrV4, tokens: Vec<String>) -> Result<()> {
+        self.join_each(server, tokens, Duration::ZERO).await
+    }
+
+    /// The same, but no more than one each `interval`.
+    pub async fn join_each(&mut self, server: SocketAddrV4, tokens: Vec<String>, interval: Duration) -> Result<()> {
         let mut joining = JoinSet::new();
+        let mut due = Instant::now();
         let offset = self.listening.len();
         let mut waiting = tokens.into_iter().enumerate();
         loop {
             while joining.len() < CONCURRENT_HANDSHAKES
                 && let Some((index, token)) = waiting.next()
             {
+                if !interval.is_zero() {
+                    sleep_until(due).await;
+                    due += interval;
+                }
                 let ledger = self.ledger.clone();
                 joining.spawn(async move {
                     let member = Member::join(server, offset + index, &token, ledger);
@@ -49,8 +62,8 @@ impl Audience {
     }
 }
 
-/// Tokens for these users, made ahead so that signing them is not in the way while something is measured.
-pub fn tokens(users: Range<usize>) -> Result<Vec<String>> {
+/// Tokens for these users of a tenant, made ahead so that signing them is not in the way while something is measured.
+pub fn tokens(tenant: Tenant, users: Range<usize>) -> Result<Vec<String>> {
     let key = credentials::signing_key();
-    users.map(|user| credentials::token(&key, user)).collect()
+    users.map(|user| credentials::token(&key, tenant, user)).collect()
 }

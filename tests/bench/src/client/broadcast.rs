@@ -4,8 +4,6 @@ use std::sync::LazyLock;
 
 use anyhow::{Result, ensure};
 
-use crate::credentials::TENANT;
-
 /// Numbers start here so that all have as many digits.
 pub const FIRST: u64 = 1_000_000;
 
@@ -82,11 +80,6 @@ impl Broadcasts {
         let start = usize::try_from(number % u64::from(ROTATION)).expect("less than ROTATION");
         &TEXT[start..start + self.filler]
     }
-}
-
-/// The path that publishes.
-pub fn path() -> String {
-    format!("/v1/tenants/{TENANT}/events")
 }
 
 fn data(number: u64, filler: &str) -> String {

@@ -14,6 +14,7 @@ use super::{
     ledger::{Ledger, Schedule},
     publisher::Publisher,
 };
+use crate::credentials::Tenant;
 
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(20);
 /// After this long, what was delivered twice has arrived twice.
@@ -23,12 +24,13 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 pub struct Broadcaster {
     publisher: Publisher,
     ledger: Arc<Ledger>,
+    lateness_us: Vec<u32>,
 }
 
 impl Broadcaster {
     /// Publishes through `server` whatever the audience of `ledger` is to receive.
     pub async fn connect(server: SocketAddrV4, ledger: &Arc<Ledger>) -> Result<Self> {
-        Ok(Self { publisher: Publisher::connect(server).await?, ledger: ledger.clone() })
+        Ok(Self { publisher: Publisher::connect(server, Tenant::Bench).await?, ledger: ledger.clone(), lateness_us: Vec::new() })
     }
 
     /// For so long publishes the next broadcast when every member has the one before. Returns how many.
@@ -66,7 +68,13 @@ impl Broadcaster {
             }
             until(due).await;
             self.publish(broadcasts).await?;
+            self.lateness_us.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
         }
+    }
+
+    /// Takes how late the generator itself was at a fixed rate, in microseconds, since this was last called.
+    pub fn take_lateness_us(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.lateness_us)
     }
 
     /// Publishes probes until every one of `members` got one: only then does the path between two pods stand.

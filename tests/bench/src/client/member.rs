@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpSocket, TcpStream},
+    time::Instant,
 };
 
 use super::{
@@ -43,18 +44,43 @@ struct Session {
     connect_packet: Vec<u8>,
     /// The number of the broadcast that has to come next.
     next: u64,
+    acknowledged: u64,
+    refused: u64,
     ledger: Arc<Ledger>,
 }
+
+/// How the acknowledgement of [`LEAVE`] ends, unless it was refused.
+const OK: &[u8] = br#""room":"nowhere"}]"#;
+/// An event that does next to nothing, so that what is measured is the way to it: leaving a room that the client is not in.
+pub const LEAVE: &str = r#"427["rt:leave",{"room":"nowhere"}]"#;
+/// The answer to a handshake that was refused because of a limit, as far as all of them have it.
+const REFUSED: &str = r#"44{"message":"Quota exceeded: "#;
+
+/// The server did not let a client in: its tenant is at one of its limits.
+#[derive(Debug)]
+pub struct Refused;
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("refused: a quota is exceeded")
+    }
+}
+
+impl std::error::Error for Refused {}
 
 impl Member {
     /// Connects and authenticates; returns once the server has let the client in.
     pub async fn join(server: SocketAddrV4, index: usize, token: &str, ledger: Arc<Ledger>) -> Result<Self> {
-        let socket = TcpSocket::new_v4()?;
+        Self::join_by(TcpSocket::new_v4()?, server, index, token, ledger).await
+    }
+
+    /// The same, by a socket of one's own.
+    pub async fn join_by(socket: TcpSocket, server: SocketAddrV4, index: usize, token: &str, ledger: Arc<Ledger>) -> Result<Self> {
         socket.bind(source_address(index)?)?;
         let stream = socket.connect(server.into()).await?;
         stream.set_nodelay(true)?;
         let connect_packet = masked_text(&format!(r#"40{{"token":"{token}"}}"#));
-        let session = Session { progress: Progress::AwaitingOpen, connect_packet, next: FIRST, ledger };
+        let session = Session { progress: Progress::AwaitingOpen, connect_packet, next: FIRST, acknowledged: 0, refused: 0, ledger };
         let mut member = Self { stream, frames: Frames::default(), session };
         let mut buffer = [0; READ_BUFFER_BYTES];
         member.upgrade(server, index, &mut buffer).await.context("WebSocket upgrade")?;
@@ -70,6 +96,40 @@ impl Member {
         let mut buffer = vec![0; READ_BUFFER_BYTES];
         while self.read(&mut buffer).await.is_ok() {}
         self.session.ledger.enter_ended();
+    }
+
+    /// For so long sends `message`, an event with an acknowledgement, as often as the one before was acknowledged. Returns how often.
+    ///
+    /// # Errors
+    ///
+    /// When it was refused, for one.
+    pub async fn converse(&mut self, message: &[u8], until: Instant) -> Result<u64> {
+        let mut buffer = [0; READ_BUFFER_BYTES];
+        let first = self.session.acknowledged;
+        while Instant::now() < until {
+            let before = self.session.acknowledged;
+            self.send(message)?;
+            while self.session.acknowledged == before {
+                self.read(&mut buffer).await?;
+                ensure!(self.session.refused == 0, "a message was refused");
+            }
+        }
+        Ok(self.session.acknowledged - first)
+    }
+
+    /// Sends a frame without waiting for anything.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        write_now(&self.stream, frame)
+    }
+
+    /// Takes what arrived next.
+    pub async fn hear(&mut self, buffer: &mut [u8]) -> Result<()> {
+        self.read(buffer).await
+    }
+
+    /// Takes how many of its messages were refused since this was last called.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.session.refused)
     }
 
     async fn upgrade(&mut self, server: SocketAddrV4, index: usize, buffer: &mut [u8]) -> Result<()> {
@@ -115,6 +175,9 @@ impl Session {
                 self.progress = Progress::Joined;
             }
             (Progress::Joined, [b'4', b'2', event @ ..]) => self.next = self.ledger.enter_event(event, self.next),
+            (Progress::Joined, [b'4', b'3', answer @ ..]) if answer.ends_with(OK) => self.acknowledged += 1,
+            (Progress::Joined, [b'4', b'3', ..]) => self.refused += 1,
+            (Progress::AwaitingConnect, packet) if packet.starts_with(REFUSED.as_bytes()) => bail!(Refused),
             _ => bail!("unexpected packet {}", String::from_utf8_lossy(text)),
         }
         Ok(())

@@ -11,3 +11,7 @@ mod publisher;
 pub use audience::{Audience, tokens};
 pub use broadcast::Broadcasts;
 pub use broadcaster::Broadcaster;
+pub use frame::masked_text;
+pub use ledger::Ledger;
+pub use member::{LEAVE, Member, Refused};
+pub use publisher::Publisher;

@@ -12,15 +12,26 @@ use tokio::{
     sync::watch,
 };
 
-use super::broadcast;
-use crate::credentials::API_KEY;
+use crate::credentials::{API_KEY, Tenant};
 
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a publisher's answers came to so far.
-type Answers = Result<u64, String>;
+#[derive(Clone, Debug, Default)]
+struct Answers {
+    accepted: u64,
+    refused: u64,
+    problem: Option<String>,
+}
 
-/// Publishes events of the benchmark's tenant on one server.
+/// One of them.
+enum Answer {
+    Accepted,
+    /// The tenant is at one of its limits.
+    Refused,
+}
+
+/// Publishes events of one tenant on one server.
 pub struct Publisher {
     requests: OwnedWriteHalf,
     answers: watch::Receiver<Answers>,
@@ -30,16 +41,16 @@ pub struct Publisher {
 
 impl Publisher {
     /// Connects; the connection ends when the publisher is dropped.
-    pub async fn connect(server: SocketAddrV4) -> Result<Self> {
+    pub async fn connect(server: SocketAddrV4, tenant: Tenant) -> Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let (answers, requests) = stream.into_split();
-        let (sender, receiver) = watch::channel(Ok(0));
+        let (sender, receiver) = watch::channel(Answers::default());
         tokio::spawn(count_answers(BufReader::new(answers), sender));
         let head = format!(
-            "POST {} HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {API_KEY}\r\n\
+            "POST /v1/tenants/{}/events HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {API_KEY}\r\n\
              Content-Type: application/json\r\nContent-Length: ",
-            broadcast::path(),
+            tenant.id(),
         );
         Ok(Self { requests, answers: receiver, head, published: 0 })
     }
@@ -55,27 +66,46 @@ impl Publisher {
     /// Waits until the server has accepted everything published.
     pub async fn accepted(&mut self) -> Result<()> {
         let published = self.published;
-        let done = |answers: &Answers| answers.as_ref().map_or(true, |accepted| *accepted == published);
+        let done = |answers: &Answers| answers.problem.is_some() || answers.accepted + answers.refused == published;
         let answers = tokio::time::timeout(ANSWER_PATIENCE, self.answers.wait_for(done)).await;
-        match &*answers.context("no answer to a publish request")?? {
-            Ok(_) => Ok(()),
-            Err(problem) => bail!("publish: {problem}"),
+        let Answers { refused, problem, .. } = answers.context("no answer to a publish request")??.clone();
+        match problem {
+            Some(problem) => bail!("publish: {problem}"),
+            None => ensure!(refused == 0, "publish: {refused} requests were refused"),
+        }
+        Ok(())
+    }
+
+    /// How many requests were refused because of a limit.
+    ///
+    /// # Errors
+    ///
+    /// When one was answered in any other way than that and acceptance, which ended the connection.
+    pub fn refused(&self) -> Result<u64> {
+        let answers = self.answers.borrow();
+        match &answers.problem {
+            Some(problem) => bail!("publish: {problem}"),
+            None => Ok(answers.refused),
         }
     }
 }
 
 async fn count_answers(mut stream: BufReader<OwnedReadHalf>, answers: watch::Sender<Answers>) {
-    for accepted in 1.. {
-        let answer = read_answer(&mut stream).await.map(|()| accepted).map_err(|error| format!("{error:#}"));
-        let last = answer.is_err();
-        if answers.send(answer).is_err() || last {
+    loop {
+        let answer = read_answer(&mut stream).await;
+        answers.send_modify(|answers| match &answer {
+            Ok(Answer::Accepted) => answers.accepted += 1,
+            Ok(Answer::Refused) => answers.refused += 1,
+            Err(problem) => answers.problem = Some(format!("{problem:#}")),
+        });
+        if answer.is_err() || answers.is_closed() {
             return;
         }
     }
 }
 
-/// Reads one answer; any but 202 is an error.
-async fn read_answer(stream: &mut BufReader<OwnedReadHalf>) -> Result<()> {
+/// Reads one answer; any but 202 and 429 is an error.
+async fn read_answer(stream: &mut BufReader<OwnedReadHalf>) -> Result<Answer> {
     let mut status = String::new();
     let mut length = 0;
     loop {
@@ -92,8 +122,10 @@ async fn read_answer(stream: &mut BufReader<OwnedReadHalf>) -> Result<()> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    if status.starts_with("http/1.1 202") {
-        return Ok(());
+    for (expected, answer) in [("http/1.1 202", Answer::Accepted), ("http/1.1 429", Answer::Refused)] {
+        if status.starts_with(expected) {
+            return Ok(answer);
+        }
     }
     Err(anyhow!("{status}: {}", String::from_utf8_lossy(&body)))
 }

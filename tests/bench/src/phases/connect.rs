@@ -6,6 +6,7 @@ use tokio::time::sleep;
 use super::Bench;
 use crate::{
     client::{Audience, Broadcaster, Broadcasts, tokens},
+    credentials::Tenant,
     meter::resident_kib,
     metric::{Metric, Reading},
     peers::Peer,
@@ -22,7 +23,7 @@ pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     sleep(settings.settle).await;
 
     let empty_kib = resident_kib(server.id())?;
-    let tokens = tokens(warm_up..warm_up + settings.connections)?;
+    let tokens = tokens(Tenant::Bench, warm_up..warm_up + settings.connections)?;
     let ((), cost) = bench.metered(&[&server], audience.join(server.address, tokens)).await?;
     let kib_each = || Ok::<_, anyhow::Error>((resident_kib(server.id())? - empty_kib) / settings.connections as f64);
     sleep(settings.settle).await;

@@ -3,7 +3,10 @@
 mod connect;
 mod cross_pod;
 mod delivery;
+mod fairness;
 mod pings;
+mod quotas;
+mod redis;
 
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use nix::unistd::Pid;
 
 use crate::{
     args::{Phase, Settings},
+    column::Column,
     meter::Meter,
     metric::{Metric, Reading},
     peers::Peer,
@@ -29,13 +33,17 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     /// Takes the measurements of one phase on one peer.
-    pub async fn run(&self, phase: Phase, peer: Peer) -> Result<Vec<Reading>> {
-        match phase {
+    pub async fn run(&self, phase: Phase, peer: Peer) -> Result<Vec<(Column, Reading)>> {
+        let readings = match phase {
             Phase::Connect => connect::run(self, peer).await,
             Phase::Pings => pings::run(self, peer).await,
             Phase::Delivery => delivery::run(self, peer).await,
             Phase::CrossPod => cross_pod::run(self, peer).await,
-        }
+            Phase::Quotas => return quotas::run(self).await,
+            Phase::Redis => return redis::run(self).await,
+            Phase::Fairness => return fairness::run(self).await,
+        };
+        Ok(readings?.into_iter().map(|reading| (Column::Peer(peer), reading)).collect())
     }
 
     async fn single_server(&self, peer: Peer) -> Result<Server> {
@@ -68,5 +76,23 @@ impl Cost {
 
     fn microseconds_each(&self, count: u64) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / count as f64
+    }
+}
+
+/// What else ran, over several pieces of work.
+#[derive(Default)]
+struct Noise {
+    sum: f64,
+    count: f64,
+}
+
+impl Noise {
+    fn add(&mut self, cost: &Cost) {
+        self.sum += cost.noise.value;
+        self.count += 1.0;
+    }
+
+    fn mean(&self) -> Reading {
+        Metric::Noise.reading(self.sum / self.count)
     }
 }
