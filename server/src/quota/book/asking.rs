@@ -4,9 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use carillon_tenant::{Quotas, RoomName, UserId};
 
-use super::{
-    Asked, BLOCK_MAX, Book, Claim, Count, ENDED_MAX, GATHER, GATHER_CONNECTS, HEARTBEAT, METER, NAMES_MAX, REPORT, Standing,
-};
+use super::{Asked, BLOCK_MAX, Book, Claim, Count, ENDED_MAX, GATHER, GATHER_CONNECTS, HEARTBEAT, METER, NAMES_MAX, REPORT, Standing};
 use crate::quota::wire::{Need, Request, RoomNeed};
 
 impl<T> Book<T> {

@@ -103,7 +103,7 @@ async fn messages(bench: &Bench<'_>, server: &Server, readings: &mut Vec<(Column
 
 /// Who comes first changes.
 fn order(turn: u32) -> [usize; 2] {
-    if turn % 2 == 0 { [0, 1] } else { [1, 0] }
+    if turn.is_multiple_of(2) { [0, 1] } else { [1, 0] }
 }
 
 /// Lets them talk for so long. Returns how many messages that were.
