@@ -42,7 +42,7 @@ pub fn object(name: &str, created: &str, generation: i64, spec: &Value) -> Tenan
 pub fn message(tenant_id: &str, generation: i64) -> TenantMessage {
     let spec: RealtimeTenantSpec = serde_json::from_value(spec(tenant_id)).unwrap();
     let secrets = ResolvedSecrets::resolve(&spec, |_| Ok(SecretBytes::from(format!("{generation:032}").into_bytes())));
-    compile::compile("any", generation, &spec, &secrets).unwrap()
+    compile::compile("any", generation, &spec, &Ok(None), &secrets).unwrap()
 }
 
 pub fn fleet() -> FleetSettings {
