@@ -17,7 +17,7 @@ pub use algorithm::SigningAlgorithm;
 pub use class::{ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, QuotaCeilingSpec, RealtimeTenantClass, RealtimeTenantClassSpec};
 pub use class_status::RealtimeTenantClassStatus;
 pub use conditions::{ConditionType, Reason};
-pub use effective::{EffectiveQuota, EffectiveStatus, QuotaSource, QuotaValue};
+pub use effective::{EffectiveQuota, EffectiveStatus, QuotaField, QuotaSource, QuotaValue};
 pub use limit::{LIMIT_MAX, Limit, UNLIMITED};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceSelector};
 pub use status::{FleetStatus, LaggingPod, RealtimeTenantStatus, UsageStatus};

@@ -357,31 +357,17 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use carillon_tenant::{RejectionCode, ResolvedSecrets, SecretBytes, SecretError};
+    use carillon_tenant::RejectionCode;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixtures::{id, object, spec};
+    use crate::fixtures::{id, object, resolve_all, spec};
 
     const EARLY: &str = "2026-01-01T00:00:00Z";
     const LATE: &str = "2026-01-02T00:00:00Z";
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
-    }
-
-    /// Resolves everything that waits for it, as if the Secret `keys` held `secret`.
-    fn resolve_all(index: &mut Index, secret: Option<&str>) -> Vec<Option<Outcome>> {
-        let mut outcomes = Vec::new();
-        for key in index.take_changes().unresolved {
-            let Some(job) = index.job(&key) else { continue };
-            let secrets = ResolvedSecrets::resolve(&job.spec, |_| {
-                secret.map(|secret| SecretBytes::from(secret.as_bytes().to_vec())).ok_or(SecretError::SecretNotFound)
-            });
-            let versions = [("keys".to_owned(), secret.map(str::to_owned))].into();
-            outcomes.push(index.resolved(&job, Resolution::of(&job, versions, &secrets)));
-        }
-        outcomes
     }
 
     const GOOD: &str = "0123456789abcdef0123456789abcdef";

@@ -123,7 +123,7 @@ impl Classes {
             None => Err(class_name(RejectionCode::ClassNotFound, format!("RealtimeTenantClass {name:?} does not exist"))),
             Some(None) => Err(class_name(
                 RejectionCode::ClassInvalid,
-                format!("RealtimeTenantClass {name:?} can't be used: its own condition Accepted says why"),
+                format!("RealtimeTenantClass {name:?} can't be used: it has errors of its own"),
             )),
             Some(Some(class)) if !class.allows(labels) => Err(Rejection {
                 code: RejectionCode::NamespaceNotAllowed,

@@ -1,17 +1,14 @@
 //! Every field of a `QuotaSpec`, once: how a tenant's quotas, its class and the built-in defaults become one, and who said what.
 
-use carillon_crds::{EffectiveQuota, Limit, QuotaSource, QuotaSpec, QuotaValue};
+use carillon_crds::{EffectiveQuota, Limit, QuotaField, QuotaSource, QuotaSpec, QuotaValue};
 
 use crate::{Class, Quotas};
 
-/// The field that is no limit.
-const ENFORCEMENT: &str = "enforcement";
-
 macro_rules! limits {
-    ($($name:literal = $group:ident.$field:ident => $in_force:ident),+ $(,)?) => {
-        /// Every limit that `spec` may set, by the name of its field.
-        pub fn limits(spec: &QuotaSpec) -> [(&'static str, Option<Limit>); 17] {
-            [$(($name, spec.$group.$field.map(Limit::from))),+]
+    ($($name:ident = $group:ident.$field:ident => $in_force:ident),+ $(,)?) => {
+        /// Every limit that `spec` may set, by its field.
+        pub fn limits(spec: &QuotaSpec) -> [(QuotaField, Option<Limit>); 17] {
+            [$((QuotaField::$name, spec.$group.$field.map(Limit::from))),+]
         }
 
         /// Every limit that is in force, in the order of [`limits`].
@@ -38,27 +35,27 @@ macro_rules! limits {
 }
 
 limits! {
-    "connections.max" = connections.max => connections_max,
-    "connections.maxPerUser" = connections.max_per_user => connections_per_user_max,
-    "connections.ratePerSecond" = connections.rate_per_second => connections_rate_per_second,
-    "connections.burst" = connections.burst => connections_burst,
-    "rooms.max" = rooms.max => rooms_max,
-    "rooms.maxMembers" = rooms.max_members => room_members_max,
-    "rooms.maxPerConnection" = rooms.max_per_connection => rooms_per_connection_max,
-    "rooms.createRatePerSecond" = rooms.create_rate_per_second => room_creations_rate_per_second,
-    "messages.ratePerSecond" = messages.rate_per_second => messages_rate_per_second,
-    "messages.burst" = messages.burst => messages_burst,
-    "messages.ratePerSecondPerConnection" = messages.rate_per_second_per_connection => messages_rate_per_second_per_connection,
-    "messages.burstPerConnection" = messages.burst_per_connection => messages_burst_per_connection,
-    "messages.maxBytes" = messages.max_bytes => message_bytes_max,
-    "publish.ratePerSecond" = publish.rate_per_second => publish_rate_per_second,
-    "publish.burst" = publish.burst => publish_burst,
-    "publish.maxBytes" = publish.max_bytes => publish_bytes_max,
-    "egress.bytesPerSecond" = egress.bytes_per_second => egress_bytes_per_second,
+    ConnectionsMax = connections.max => connections_max,
+    ConnectionsMaxPerUser = connections.max_per_user => connections_per_user_max,
+    ConnectionsRatePerSecond = connections.rate_per_second => connections_rate_per_second,
+    ConnectionsBurst = connections.burst => connections_burst,
+    RoomsMax = rooms.max => rooms_max,
+    RoomsMaxMembers = rooms.max_members => room_members_max,
+    RoomsMaxPerConnection = rooms.max_per_connection => rooms_per_connection_max,
+    RoomsCreateRatePerSecond = rooms.create_rate_per_second => room_creations_rate_per_second,
+    MessagesRatePerSecond = messages.rate_per_second => messages_rate_per_second,
+    MessagesBurst = messages.burst => messages_burst,
+    MessagesRatePerSecondPerConnection = messages.rate_per_second_per_connection => messages_rate_per_second_per_connection,
+    MessagesBurstPerConnection = messages.burst_per_connection => messages_burst_per_connection,
+    MessagesMaxBytes = messages.max_bytes => message_bytes_max,
+    PublishRatePerSecond = publish.rate_per_second => publish_rate_per_second,
+    PublishBurst = publish.burst => publish_burst,
+    PublishMaxBytes = publish.max_bytes => publish_bytes_max,
+    EgressBytesPerSecond = egress.bytes_per_second => egress_bytes_per_second,
 }
 
 /// What `asked` sets beyond `ceilings`: field, value and ceiling.
-pub fn exceeding(asked: &QuotaSpec, ceilings: &QuotaSpec) -> impl Iterator<Item = (&'static str, Limit, Limit)> {
+pub fn exceeding(asked: &QuotaSpec, ceilings: &QuotaSpec) -> impl Iterator<Item = (QuotaField, Limit, Limit)> {
     let both = limits(asked).into_iter().zip(limits(ceilings));
     both.filter_map(|((field, asked), (_, ceiling))| Some((field, asked?, ceiling?))).filter(|(_, asked, ceiling)| asked > ceiling)
 }
@@ -69,13 +66,13 @@ pub fn effective(tenant: &QuotaSpec, class: Option<&Class>) -> Vec<EffectiveQuot
     let built_in = Quotas::default();
     let nothing = QuotaSpec::default();
     let defaults = class.map_or(&nothing, |class| &class.defaults);
-    let entry = |field: &str, value, in_tenant: bool, in_class: bool| {
+    let entry = |field, value, in_tenant: bool, in_class: bool| {
         let source = match (in_tenant, in_class) {
             (true, _) => QuotaSource::Tenant,
             (false, true) => QuotaSource::Class,
             (false, false) => QuotaSource::BuiltIn,
         };
-        EffectiveQuota { field: field.to_owned(), value, source }
+        EffectiveQuota { field, value, source }
     };
     let said = limits(tenant).into_iter().zip(limits(defaults));
     let values = limits_in_force(&quotas).into_iter().zip(limits_in_force(&built_in));
@@ -85,7 +82,7 @@ pub fn effective(tenant: &QuotaSpec, class: Option<&Class>) -> Vec<EffectiveQuot
         entry(field, QuotaValue::Limit(value), tenant.is_some(), by_class)
     });
     let enforcement = QuotaValue::Enforcement(quotas.enforcement);
-    let enforcement = entry(ENFORCEMENT, enforcement, tenant.enforcement.is_some(), defaults.enforcement.is_some());
+    let enforcement = entry(QuotaField::Enforcement, enforcement, tenant.enforcement.is_some(), defaults.enforcement.is_some());
     limits.chain([enforcement]).collect()
 }
 
@@ -114,7 +111,7 @@ mod tests {
         for quota in effective {
             // A spec that says what is in force already.
             let mut spec = serde_json::to_value(&quota.value).unwrap();
-            for part in quota.field.rsplit('.') {
+            for part in quota.field.as_str().rsplit('.') {
                 spec = json!({ part: spec });
             }
             let spec = quotas(&spec);
@@ -177,7 +174,10 @@ mod tests {
             "connections": {"max": "Unlimited", "burst": 21, "maxPerUser": "Unlimited"}, "rooms": {"max": "Unlimited"}, "messages": {"maxBytes": 100},
         });
         let found: Vec<_> = exceeding(&quotas(&asked), &ceilings).collect();
-        let expected = [("connections.max", Limit::Unlimited, Limit::Max(10)), ("connections.burst", Limit::Max(21), Limit::Max(20))];
+        let expected = [
+            (QuotaField::ConnectionsMax, Limit::Unlimited, Limit::Max(10)),
+            (QuotaField::ConnectionsBurst, Limit::Max(21), Limit::Max(20)),
+        ];
         assert_eq!(found, expected);
     }
 }

@@ -1,20 +1,8 @@
 use carillon_tenant::RejectionCode;
-use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
-
-fn class(name: &str, created: u8, default: bool, spec: &Value) -> ClassObject {
-    let object = json!({
-        "apiVersion": "carillon.dev/v1alpha1", "kind": "RealtimeTenantClass", "spec": spec,
-        "metadata": {
-            "name": name, "uid": format!("uid-{name}-{created}"), "generation": 1, "resourceVersion": "1",
-            "creationTimestamp": format!("2026-01-{created:02}T00:00:00Z"),
-            "annotations": {"carillon.dev/is-default-class": if default { "true" } else { "false" }},
-        },
-    });
-    serde_json::from_value::<DynamicObject>(object).unwrap().into()
-}
+use crate::fixtures::class;
 
 fn connections(max: u32) -> Value {
     json!({"defaults": {"quotas": {"connections": {"max": max}}}})
