@@ -13,6 +13,7 @@ use crate::{
 pub const DEFAULT_CLASS_ANNOTATION: &str = "carillon.dev/is-default-class";
 
 /// What tenants of this class get when they say nothing, what they may ask for, and where they may stand.
+#[expect(clippy::duplicated_attributes, reason = "several columns are of the same type")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "carillon.dev",

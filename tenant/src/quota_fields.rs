@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(effective.len(), in_force.as_object().unwrap().len());
         for quota in effective {
             // A spec that says what is in force already.
-            let mut spec = serde_json::to_value(&quota.value).unwrap();
+            let mut spec = serde_json::to_value(quota.value).unwrap();
             for part in quota.field.as_str().rsplit('.') {
                 spec = json!({ part: spec });
             }
