@@ -67,9 +67,8 @@ chart-test: debian-test ## Lints the chart and holds its output by unit tests
 .PHONY: generate
 generate: ## Writes the CRD YAML and every golden file anew
 	$(call say,generating)
-	$(CARGO) run --locked -q -p carillon-crds --bin crdgen > target/realtimetenants.yaml
-	cp target/realtimetenants.yaml crds/realtimetenants.yaml
-	cp target/realtimetenants.yaml charts/carillon/files/crds/realtimetenants.yaml
+	$(CARGO) run --locked -q -p carillon-crds --bin crdgen crds
+	cp crds/realtimetenants.yaml crds/realtimetenantclasses.yaml charts/carillon/files/crds/
 	UPDATE_GOLDEN=1 $(CARGO_TEST) -q --lib --bins --test golden --test fleet --test http
 
 .PHONY: images

@@ -2,8 +2,6 @@
 
 use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
-use carillon_crds::Reason;
-
 use crate::{
     manifests::{Manifests, Program, Severity, SourceFile, Sources},
     terminal,
@@ -15,7 +13,7 @@ pub struct Arguments {
     /// Files and folders of YAML
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Secrets that are not in these files are errors, too
+    /// Secrets, classes and namespaces that are not in these files are errors, too
     #[arg(long)]
     strict: bool,
 }
@@ -36,12 +34,18 @@ impl Report {
     fn of(files: &[SourceFile], strict: bool) -> Self {
         let manifests = Manifests::read(files);
         let (documents, secrets, tenants) = (manifests.documents, manifests.secrets.len(), manifests.tenants.len());
+        let classes = match manifests.classes.len() {
+            0 => String::new(),
+            1 => ", 1 class".to_owned(),
+            count => format!(", {count} classes"),
+        };
         let mut program = Program::compile(manifests);
         for finding in &mut program.findings {
             // A cluster may well have it.
-            if finding.reason == Reason::SecretNotFound && !strict {
+            if finding.elsewhere && !strict {
                 finding.severity = Severity::Warning;
-                finding.message = finding.message.replace("does not exist in this namespace", "is not in these files");
+                let message = finding.message.replace("does not exist in this namespace", "is not in these files");
+                finding.message = message.replace("does not exist", "is not in these files");
             }
         }
         let mut text = String::new();
@@ -54,7 +58,7 @@ impl Report {
         let warned = if warnings == 0 { String::new() } else { format!(", {}", counted(warnings, "warning")) };
         let (files, documents) = (counted(files.len(), "file"), counted(documents, "document"));
         let (tenants, secrets) = (counted(tenants, "tenant"), counted(secrets, "Secret"));
-        writeln!(text, "{verdict}{warned}: {files}, {documents}, {tenants}, {secrets}").expect("writing to a string can't fail");
+        writeln!(text, "{verdict}{warned}: {files}, {documents}, {tenants}, {secrets}{classes}").expect("writing to a string can't fail");
         Self { text, ok }
     }
 }
@@ -71,13 +75,16 @@ mod tests {
     use super::*;
 
     /// Files of `golden/validate` that are checked together, and the name of what should be said about them.
-    const CASES: [(&[&str], bool, &str); 6] = [
+    const CASES: [(&[&str], bool, &str); 9] = [
         (&["good.yaml"], true, "good.txt"),
         (&["fields.yaml"], false, "fields.txt"),
         (&["secrets.yaml"], false, "secrets.txt"),
         (&["good.yaml", "conflict.yaml"], false, "conflict.txt"),
         (&["warning.yaml"], false, "warning.txt"),
         (&["warning.yaml"], true, "warning-strict.txt"),
+        (&["classes.yaml"], false, "classes.txt"),
+        (&["class-elsewhere.yaml"], false, "class-elsewhere.txt"),
+        (&["class-elsewhere.yaml"], true, "class-elsewhere-strict.txt"),
     ];
 
     fn folder() -> std::path::PathBuf {

@@ -1,6 +1,6 @@
 //! Condition types and reasons, as fixed words: what users, alerts and tests match on.
 
-/// The conditions a `RealtimeTenant` carries.
+/// The conditions a `RealtimeTenant` carries, and of which a `RealtimeTenantClass` has the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
     /// The resource says something valid that this operator takes up.
@@ -37,6 +37,16 @@ pub enum Reason {
     Invalid,
     /// Accepted=False: an older `RealtimeTenant` holds the same tenant id.
     Conflicted,
+    /// Accepted=False: a quota is beyond what the class allows; the message names both.
+    ExceedsClass,
+    /// Accepted=False: the class that is named does not exist.
+    ClassNotFound,
+    /// Accepted=False: the class exists but says something that can't be used, and did so ever since the operator knows it.
+    ClassInvalid,
+    /// Accepted=False: the class does not allow tenants of this namespace.
+    NamespaceNotAllowed,
+    /// Accepted=True, of a class: it is valid, but not the default class it asks to be, because an older one is.
+    NotDefault,
     /// ResolvedRefs=True: every reference was found.
     ResolvedRefs,
     /// ResolvedRefs=False: a Secret does not exist.
@@ -96,6 +106,11 @@ impl Reason {
             Self::Accepted => "Accepted",
             Self::Invalid => "Invalid",
             Self::Conflicted => "Conflicted",
+            Self::ExceedsClass => "ExceedsClass",
+            Self::ClassNotFound => "ClassNotFound",
+            Self::ClassInvalid => "ClassInvalid",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
+            Self::NotDefault => "NotDefault",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::SecretNotFound => "SecretNotFound",
             Self::SecretKeyNotFound => "SecretKeyNotFound",

@@ -1,17 +1,25 @@
-//! The contract with users: the `RealtimeTenant` resource as Rust types, the YAML generated from
+//! The contract with users: the `RealtimeTenant` and `RealtimeTenantClass` resources as Rust types, the YAML generated from
 //! them, and examples that are also the tests' fixtures and the default tenants of `carillon dev`.
 //!
 //! The types say what a user may write. What it means is decided by `carillon_tenant::compile`.
 
 mod algorithm;
+mod class;
+mod class_status;
 mod conditions;
+mod effective;
 mod limit;
+mod selector;
 mod status;
 mod tenant;
 
 pub use algorithm::SigningAlgorithm;
+pub use class::{ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, QuotaCeilingSpec, RealtimeTenantClass, RealtimeTenantClassSpec};
+pub use class_status::RealtimeTenantClassStatus;
 pub use conditions::{ConditionType, Reason};
+pub use effective::{EffectiveQuota, EffectiveStatus, QuotaField, QuotaSource, QuotaValue};
 pub use limit::{LIMIT_MAX, Limit, UNLIMITED};
+pub use selector::{LabelOperator, LabelRequirement, NamespaceSelector};
 pub use status::{FleetStatus, LaggingPod, RealtimeTenantStatus, UsageStatus};
 pub use tenant::{
     ApiKeySpec, AuthSpec, ClaimNames, ConnectionQuotaSpec, EgressQuotaSpec, Enforcement, JwtKeySpec, JwtSpec, MessageQuotaSpec, Permission,
@@ -24,16 +32,25 @@ pub const GROUP: &str = "carillon.dev";
 /// The finalizer that lets the operator close a deleted tenant's sockets before the object goes.
 pub const FINALIZER: &str = "carillon.dev/operator";
 
+/// Every definition: the name of its file in `crds/`, and its YAML.
+pub fn definitions() -> [(&'static str, String); 2] {
+    [("realtimetenants.yaml", realtime_tenant_definition_yaml()), ("realtimetenantclasses.yaml", realtime_tenant_class_definition_yaml())]
+}
+
 /// The YAML of the `RealtimeTenant` custom resource definition, as `crds/realtimetenants.yaml` holds it.
-///
-/// # Panics
-///
-/// Never in practice: a definition made of our own types always serialises.
 pub fn realtime_tenant_definition_yaml() -> String {
-    use kube::CustomResourceExt;
-    let mut definition = RealtimeTenant::crd();
+    yaml::<RealtimeTenant>()
+}
+
+/// The YAML of the `RealtimeTenantClass` custom resource definition, as `crds/realtimetenantclasses.yaml` holds it.
+pub fn realtime_tenant_class_definition_yaml() -> String {
+    yaml::<RealtimeTenantClass>()
+}
+
+fn yaml<K: kube::CustomResourceExt>() -> String {
+    let mut definition = K::crd();
     definition.metadata.annotations = Some([("helm.sh/resource-policy".to_owned(), "keep".to_owned())].into_iter().collect());
-    let value = serde_json::to_value(definition).expect("a definition serialises to JSON");
+    let value = serde_json::to_value(definition).expect("a definition made of our own types serialises to JSON");
     let yaml = serde_saphyr::to_string(&value).expect("JSON serialises to YAML");
     format!("# Generated from crds/src by `make generate`; edit the Rust types instead.\n{yaml}")
 }

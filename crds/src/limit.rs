@@ -11,8 +11,8 @@ pub const UNLIMITED: &str = "Unlimited";
 /// The largest number a limit takes.
 pub const LIMIT_MAX: u32 = 2_000_000_000;
 
-/// How many of something a tenant may have: a number from 1 to 2,000,000,000, or the string `Unlimited`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How many of something a tenant may have: a number from 1 to 2,000,000,000, or the string `Unlimited`, which is more than any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Limit {
     /// At most this many.
     Max(u32),
@@ -34,6 +34,21 @@ impl Limit {
         match self {
             Self::Max(max) => Some(max),
             Self::Unlimited => None,
+        }
+    }
+}
+
+impl From<u32> for Limit {
+    fn from(max: u32) -> Self {
+        Self::Max(max)
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Max(max) => max.fmt(formatter),
+            Self::Unlimited => formatter.write_str(UNLIMITED),
         }
     }
 }
@@ -116,6 +131,12 @@ mod tests {
             let error = serde_json::from_str::<Limit>(bad).unwrap_err().to_string();
             assert!(error.contains("from 1 to 2000000000 or the string \"Unlimited\""), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn unlimited_is_more_than_any_number() {
+        assert!(Limit::Max(2) > Limit::Max(1) && Limit::Unlimited > Limit::Max(super::LIMIT_MAX) && Limit::Unlimited <= Limit::Unlimited);
+        assert_eq!((Limit::Max(7).to_string(), Limit::Unlimited.to_string()), ("7".to_owned(), "Unlimited".to_owned()));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::EffectiveStatus;
+
 /// Observed state of a `RealtimeTenant`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -12,12 +14,15 @@ pub struct RealtimeTenantStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What the fleet is asked to run: the generation it was compiled from, a dash, and eight hex digits of the
-    /// compiled configuration's hash, which moves with the Secrets, too.
+    /// compiled configuration's hash, which moves with the Secrets and the class, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_version: Option<String>,
     /// How far the fleet has come with `configVersion`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetStatus>,
+    /// The quotas that `configVersion` holds, and where each comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<EffectiveStatus>,
     /// What the tenant uses on all server pods together, as of `observedAt`. Written when it moved noticeably, at most every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageStatus>,

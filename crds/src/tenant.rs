@@ -20,6 +20,7 @@ use crate::{Limit, RealtimeTenantStatus, SigningAlgorithm};
     status = "RealtimeTenantStatus",
     derive = "PartialEq",
     doc = "A tenant of the Carillon real-time platform: who may connect over Socket.IO, from where, and how much.",
+    printcolumn(name = "Class", type_ = "string", json_path = ".status.effective.className"),
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId", priority = 1),
     printcolumn(name = "Connections", type_ = "string", json_path = ".status.usage.summary"),
     printcolumn(name = "Programmed", type_ = "string", json_path = ".status.fleet.summary"),
@@ -39,6 +40,10 @@ pub struct RealtimeTenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$"))]
     pub tenant_id: Option<String>,
+    /// The `RealtimeTenantClass` that gives and bounds its quotas. Absent: the default class or, without one, the defaults that stand with the fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub class_name: Option<String>,
     /// True closes every connection for good and refuses new ones.
     #[serde(default)]
     pub suspended: bool,
@@ -53,7 +58,7 @@ pub struct RealtimeTenantSpec {
     )]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub allowed_origins: Option<Vec<String>>,
-    /// How much the tenant may use. What is absent takes the default that stands with the field.
+    /// How much the tenant may use. What is absent takes the class's default, else the one that stands with the field.
     #[serde(default)]
     pub quotas: QuotaSpec,
 }
@@ -209,12 +214,12 @@ pub struct QuotaSpec {
     /// What is delivered to clients.
     #[serde(default)]
     pub egress: EgressQuotaSpec,
-    /// Whether the limits are enforced. `DryRun` refuses nothing, and counts and reports what would have been refused.
-    #[serde(default)]
-    pub enforcement: Enforcement,
+    /// Whether the limits are enforced. `DryRun` refuses nothing, and counts and reports what would have been refused. Default: Enforce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<Enforcement>,
 }
 
-/// Whether limits are enforced.
+/// Whether the limits are enforced. `DryRun` refuses nothing, and counts and reports what would have been refused. Default: Enforce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Enforcement {
     /// What goes beyond a limit is refused.

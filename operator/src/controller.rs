@@ -3,6 +3,8 @@
 //! Every decision is made elsewhere, without I/O: what pods should run in `index`, statuses in `facts`, `status` and `reporting`, the
 //! finalizer in `deletion`, what a pod is sent in `acks`.
 
+mod classes;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     acks::Touched,
+    classes::ClassReporting,
     deletion::{self, Step},
     desired::Desired,
     events::Events,
@@ -66,6 +69,8 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 const TENANTS: &str = "RealtimeTenants";
 const SECRETS: &str = "Secrets";
 const SLICES: &str = "EndpointSlices";
+const CLASSES: &str = "RealtimeTenantClasses";
+const NAMESPACES: &str = "Namespaces";
 const COMPILATION: &str = "compilation";
 
 /// What the controller is given.
@@ -92,6 +97,8 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
     let mut tenants = watches::tenants(&client);
     let mut secrets = watches::secrets(&client);
     let mut slices = watches::slices(&client, namespace, service);
+    let mut classes = watches::classes(&client);
+    let mut namespaces = watches::namespaces(&client);
     let mut controller = Controller::new(client, parts);
     loop {
         controller.advance();
@@ -101,6 +108,8 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
             Some(event) = tenants.next() => controller.tenant_event(event),
             Some(event) = secrets.next() => controller.secret_event(event),
             Some(event) = slices.next() => controller.slice_event(event),
+            Some(event) = classes.next() => controller.class_event(event),
+            Some(event) = namespaces.next() => controller.namespace_event(event),
             Some(report) = controller.parts.reports.recv() => controller.report(&report),
             Some(done) = controller.jobs.join_next() => controller.done(done.expect("a job neither panics nor is cancelled")),
             Ok(()) = controller.parts.session_key.changed() => controller.gather.change(Instant::now()),
@@ -119,6 +128,8 @@ struct Controller {
     tenants: Listing<ObjectKey>,
     secrets: Listing<(String, String)>,
     endpoints: Listing<String>,
+    classes: Listing<String>,
+    namespaces: Listing<String>,
     index: Index,
     slices: Slices,
     pushers: BTreeMap<PodUid, Pusher>,
@@ -128,6 +139,7 @@ struct Controller {
     unresolved: Schedule<ObjectKey>,
     resolving: HashSet<ObjectKey>,
     reporting: Reporting,
+    class_reporting: ClassReporting,
     finalizers: Schedule<ObjectKey>,
     deleting: BTreeSet<ObjectKey>,
     /// Objects that are being written, status or finalizer: one write at a time.
@@ -138,6 +150,7 @@ struct Controller {
 enum Done {
     Resolved(Box<(Job, kube::Result<Resolution>)>),
     StatusWritten(Box<StatusWrite>, kube::Result<Option<String>>),
+    ClassStatusWritten(Box<classes::ClassWrite>, kube::Result<Option<String>>),
     FinalizerWritten(ObjectKey, kube::Result<()>),
 }
 
@@ -171,6 +184,8 @@ impl Controller {
             tenants: Listing::new(TENANTS, readiness.clone()),
             secrets: Listing::new(SECRETS, readiness.clone()),
             endpoints: Listing::new(SLICES, readiness.clone()),
+            classes: Listing::new(CLASSES, readiness.clone()),
+            namespaces: Listing::new(NAMESPACES, readiness.clone()),
             client,
             parts,
             index: Index::default(),
@@ -181,6 +196,7 @@ impl Controller {
             unresolved: Schedule::default(),
             resolving: HashSet::new(),
             reporting: Reporting::default(),
+            class_reporting: ClassReporting::default(),
             finalizers: Schedule::default(),
             deleting: BTreeSet::new(),
             writing: HashSet::new(),
@@ -317,6 +333,7 @@ impl Controller {
                     }
                 }
             }
+            Done::ClassStatusWritten(write, result) => self.class_status_written(*write, result),
             Done::FinalizerWritten(key, result) => {
                 self.writing.remove(&key);
                 if let Err(error) = result {
@@ -362,9 +379,9 @@ impl Controller {
         if changes.desired {
             self.gather.change(now);
         }
-        // A Secret that changes while it is read must be heard of; and what was tried before all tenants were listed would be
+        // A Secret that changes while it is read must be heard of; no class and no namespace is gone because it was not listed yet; and what was tried before all tenants were listed would be
         // waited for in vain.
-        if self.untried.is_some() && !self.parts.readiness.is_missing(SECRETS) {
+        if self.untried.is_some() && !self.parts.readiness.is_missing(SECRETS) && self.classes_are_known() {
             self.start_resolving(now);
         }
         if self.parts.readiness.is_missing(COMPILATION) && self.untried.as_ref().is_some_and(HashSet::is_empty) {
@@ -375,6 +392,7 @@ impl Controller {
             self.publish(now);
             self.write_finalizers(now);
             self.write_statuses(now);
+            self.write_class_statuses(now);
         }
     }
 
@@ -382,6 +400,7 @@ impl Controller {
         let resolving = self.unresolved.next().filter(|_| self.resolving.len() < RESOLVES_MAX);
         let may_write = self.writing.len() < WRITES_MAX && self.parts.readiness.is_ready();
         let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
+        let writing = writing.chain(self.class_reporting.next().filter(|_| self.parts.readiness.is_ready()));
         let publishing = self.gather.due().filter(|_| self.parts.readiness.is_ready());
         let next = writing.chain(resolving).chain(publishing).min();
         // Readiness may come from outside the loop.

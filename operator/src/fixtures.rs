@@ -4,15 +4,19 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use carillon_crds::RealtimeTenantSpec;
 use carillon_tenant::{
-    ConfigVersion, Limit, ResolvedSecrets, SecretBytes, TenantId, TenantMessage, compile,
+    ConfigVersion, Limit, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage, compile,
     push::{Applied, FleetSettings, PROTOCOL_VERSION, State, TenantUsage, digest},
 };
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::{
+    classes::ClassObject,
     desired::Desired,
+    index::Index,
+    metrics::Outcome,
     object::TenantObject,
+    resolve::Resolution,
     usage::{Limits, Usage},
 };
 
@@ -38,11 +42,38 @@ pub fn object(name: &str, created: &str, generation: i64, spec: &Value) -> Tenan
     serde_json::from_value::<DynamicObject>(object).unwrap().into()
 }
 
+/// A class that was created on that day.
+pub fn class(name: &str, day: u8, default: bool, spec: &Value) -> ClassObject {
+    let object = json!({
+        "apiVersion": "carillon.dev/v1alpha1", "kind": "RealtimeTenantClass", "spec": spec,
+        "metadata": {
+            "name": name, "uid": format!("uid-{name}-{day}"), "generation": 1, "resourceVersion": "1",
+            "creationTimestamp": format!("2026-01-{day:02}T00:00:00Z"),
+            "annotations": {"carillon.dev/is-default-class": if default { "true" } else { "false" }},
+        },
+    });
+    serde_json::from_value::<DynamicObject>(object).unwrap().into()
+}
+
+/// Resolves everything that waits for it, as if the Secret `keys` held `secret`.
+pub fn resolve_all(index: &mut Index, secret: Option<&str>) -> Vec<Option<Outcome>> {
+    let mut outcomes = Vec::new();
+    for key in index.take_changes().unresolved {
+        let Some(job) = index.job(&key) else { continue };
+        let secrets = ResolvedSecrets::resolve(&job.spec, |_| {
+            secret.map(|secret| SecretBytes::from(secret.as_bytes().to_vec())).ok_or(SecretError::SecretNotFound)
+        });
+        let versions = [("keys".to_owned(), secret.map(str::to_owned))].into();
+        outcomes.push(index.resolved(&job, Resolution::of(&job, versions, &secrets)));
+    }
+    outcomes
+}
+
 /// Compiled from [`spec`] with another key for each `generation`.
 pub fn message(tenant_id: &str, generation: i64) -> TenantMessage {
     let spec: RealtimeTenantSpec = serde_json::from_value(spec(tenant_id)).unwrap();
     let secrets = ResolvedSecrets::resolve(&spec, |_| Ok(SecretBytes::from(format!("{generation:032}").into_bytes())));
-    compile::compile("any", generation, &spec, &secrets).unwrap()
+    compile::compile("any", generation, &spec, &Ok(None), &secrets).unwrap()
 }
 
 pub fn fleet() -> FleetSettings {

@@ -1,17 +1,20 @@
 //! All tenants, and what pods should run of them: recomputed tenant by tenant, as things change. No I/O and no clock.
 
+mod classes;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use carillon_crds::{ConditionType, RealtimeTenantStatus, Reason};
+use carillon_crds::{ConditionType, EffectiveStatus, RealtimeTenantStatus, Reason};
 use carillon_tenant::{Rejection, TenantId, TenantMessage, compile::references};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     acks::Touched,
     claims::Claims,
+    classes::Classes,
     metrics::Outcome,
     object::{ObjectKey, TenantObject},
     resolve::{Job, Resolution, SecretVersions},
@@ -23,6 +26,7 @@ use crate::{
 pub struct Index {
     entries: HashMap<ObjectKey, Entry>,
     claims: Claims,
+    classes: Classes,
     /// Who refers to a Secret, by namespace and name.
     secret_users: HashMap<(String, String), BTreeSet<ObjectKey>>,
     /// The UID of the object whose message was last desired for a tenant: what pods run may be kept for that object only.
@@ -54,6 +58,8 @@ pub struct Entry {
     pub problems: Vec<Rejection>,
     /// The last message that compiled.
     pub good: Option<Arc<TenantMessage>>,
+    /// The quotas of that message, and who said so.
+    pub effective: Option<EffectiveStatus>,
     /// False until the object was compiled, or is known not to be readable.
     compiled: bool,
     secrets: SecretVersions,
@@ -139,6 +145,7 @@ impl Index {
                 object,
                 problems: Vec::new(),
                 good: None,
+                effective: None,
                 compiled: false,
                 secrets: SecretVersions::new(),
                 written: None,
@@ -194,7 +201,8 @@ impl Index {
         let TenantObject { uid, generation, spec, tenant_id, deleted, .. } = &self.entries.get(key)?.object;
         let wanted = tenant_id.is_ok() && deleted.is_none();
         let spec = spec.as_ref().ok().filter(|_| wanted)?;
-        Some(Job { key: key.clone(), uid: uid.clone(), generation: *generation, spec: Arc::clone(spec) })
+        let class = self.classes.choose(key, spec.class_name.as_deref())?;
+        Some(Job { key: key.clone(), uid: uid.clone(), generation: *generation, spec: Arc::clone(spec), class })
     }
 
     /// Takes up what `job` came to. `None` when the object has moved on meanwhile, and is to be resolved anew anyway.
@@ -208,6 +216,7 @@ impl Index {
         let outcome = match resolution.outcome {
             Ok(message) => {
                 entry.problems.clear();
+                entry.effective = Some(resolution.effective);
                 let same = entry.good.as_ref().is_some_and(|good| **good == message);
                 if !same {
                     entry.good = Some(Arc::new(message));
@@ -242,6 +251,9 @@ impl Index {
             self.claims.claim(id, *created, key);
             self.changes.touched.extend(self.claims.claimants(id).cloned());
         }
+        if let Ok(spec) = spec {
+            self.classes.link(key, spec.class_name.as_deref());
+        }
         for reference in spec.iter().flat_map(|spec| references(spec)) {
             self.secret_users.entry((key.namespace.clone(), reference.name.clone())).or_default().insert(key.clone());
         }
@@ -253,6 +265,9 @@ impl Index {
             self.claims.release(id, *created, key);
             // Another may hold the id now, even if pods should run the very same.
             self.changes.touched.extend(self.claims.claimants(id).cloned());
+        }
+        if let Ok(spec) = spec {
+            self.classes.unlink(key, spec.class_name.as_deref());
         }
         for reference in spec.iter().flat_map(|spec| references(spec)) {
             let secret = (key.namespace.clone(), reference.name.clone());
@@ -342,32 +357,17 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use carillon_tenant::{RejectionCode, ResolvedSecrets, SecretBytes, SecretError, compile};
+    use carillon_tenant::RejectionCode;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixtures::{id, object, spec};
+    use crate::fixtures::{id, object, resolve_all, spec};
 
     const EARLY: &str = "2026-01-01T00:00:00Z";
     const LATE: &str = "2026-01-02T00:00:00Z";
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
-    }
-
-    /// Resolves everything that waits for it, as if the Secret `keys` held `secret`.
-    fn resolve_all(index: &mut Index, secret: Option<&str>) -> Vec<Option<Outcome>> {
-        let mut outcomes = Vec::new();
-        for key in index.take_changes().unresolved {
-            let Some(job) = index.job(&key) else { continue };
-            let secrets = ResolvedSecrets::resolve(&job.spec, |_| {
-                secret.map(|secret| SecretBytes::from(secret.as_bytes().to_vec())).ok_or(SecretError::SecretNotFound)
-            });
-            let outcome = compile::compile(&job.key.name, job.generation, &job.spec, &secrets);
-            let versions = [("keys".to_owned(), secret.map(str::to_owned))].into();
-            outcomes.push(index.resolved(&job, Resolution { secrets: versions, outcome }));
-        }
-        outcomes
     }
 
     const GOOD: &str = "0123456789abcdef0123456789abcdef";
@@ -483,7 +483,11 @@ mod tests {
         index.apply(object("acme", EARLY, 1, &spec("acme")));
         let job = index.job(&key("acme")).unwrap();
         index.apply(object("acme", EARLY, 2, &spec("acme")));
-        let resolution = || Resolution { secrets: SecretVersions::new(), outcome: Ok(crate::fixtures::message("acme", 1)) };
+        let resolution = || Resolution {
+            secrets: SecretVersions::new(),
+            outcome: Ok(crate::fixtures::message("acme", 1)),
+            effective: EffectiveStatus::default(),
+        };
         assert_eq!(index.resolved(&job, resolution()), None);
         let mut other = object("acme", LATE, 1, &spec("acme"));
         other.uid = "another".to_owned();

@@ -1,7 +1,7 @@
 //! The operator: watches `RealtimeTenant`s and what they refer to, compiles them, pushes them to every server pod, and says in
 //! their status how far that has come.
 //!
-//! Three watches feed one loop (`controller`), which keeps an index of all tenants (`index`) and publishes what pods should run
+//! Five watches feed one loop (`controller`), which keeps an index of all tenants (`index`) and publishes what pods should run
 //! (`desired`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`) and one of what
 //! tenants use there (`usage`), from which statuses follow (`facts`, `status`). Nothing is pushed before everything was listed and compiled.
 
@@ -9,6 +9,7 @@ mod acks;
 mod admin_client;
 mod args;
 mod claims;
+mod classes;
 mod controller;
 mod deletion;
 mod desired;

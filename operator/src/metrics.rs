@@ -188,7 +188,7 @@ impl Default for Metrics {
         registry.register("carillon_operator_pushes", "Pushes to pods", metrics.pushes.clone());
         registry.register("carillon_operator_pods", "Server pods", metrics.pods.clone());
         registry.register("carillon_operator_tenants", "RealtimeTenants", metrics.tenants.clone());
-        registry.register("carillon_operator_status_writes", "Writes of tenants' status", metrics.status_writes.clone());
+        registry.register("carillon_operator_status_writes", "Writes of tenants' and classes' status", metrics.status_writes.clone());
         registry.register("carillon_operator_events_lost", "Kubernetes Events that were not recorded", metrics.events_lost.clone());
         registry.register_collector(Box::new(Process));
         // Series exist from the start, so that rates over them do, too.

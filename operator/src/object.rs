@@ -6,6 +6,7 @@ use carillon_crds::{FINALIZER, RealtimeTenantSpec, RealtimeTenantStatus};
 use carillon_tenant::{Rejection, RejectionCode, TenantId, compile};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Namespace and name of a `RealtimeTenant`.
@@ -65,7 +66,7 @@ impl From<DynamicObject> for TenantObject {
         let status = data.get_mut("status").map(Value::take).and_then(|status| serde_json::from_value(status).ok());
         let spec = data.get_mut("spec").map_or(Value::Null, Value::take);
         let asked_id = spec.get("tenantId").and_then(Value::as_str).map(str::to_owned);
-        let spec = read_spec(spec).map(Arc::new);
+        let spec = read_spec::<RealtimeTenantSpec>(spec).map(Arc::new);
         let tenant_id = match &spec {
             Ok(spec) => compile::tenant_id(&name, spec),
             Err(rejection) => TenantId::new(asked_id.as_deref().unwrap_or(&name)).map_err(|_| rejection.clone()),
@@ -85,7 +86,12 @@ impl From<DynamicObject> for TenantObject {
     }
 }
 
-fn read_spec(spec: Value) -> Result<RealtimeTenantSpec, Rejection> {
+/// Reads a spec.
+///
+/// # Errors
+///
+/// A [`Rejection`] of the first field that can't be read.
+pub fn read_spec<T: DeserializeOwned>(spec: Value) -> Result<T, Rejection> {
     serde_path_to_error::deserialize(spec).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "spec".to_owned() } else { format!("spec.{path}") };

@@ -180,6 +180,7 @@ mod tests {
                 suspended: false,
                 version: Some("1-00000001".to_owned()),
                 kept: false,
+                effective: None,
                 pods: vec![("server-0".to_owned(), Standing::Programmed)],
                 usage: Some(usage(connections, 0, 0)),
             };

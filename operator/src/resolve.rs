@@ -5,10 +5,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use carillon_crds::RealtimeTenantSpec;
+use carillon_crds::{EffectiveStatus, RealtimeTenantSpec};
 use carillon_tenant::{
-    CompileOutcome, ResolvedSecrets, SecretBytes, SecretError,
+    ClassOutcome, CompileOutcome, ResolvedSecrets, SecretBytes, SecretError,
     compile::{self, references},
+    effective,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client};
@@ -26,6 +27,8 @@ pub struct Job {
     pub generation: i64,
     /// Its spec.
     pub spec: Arc<RealtimeTenantSpec>,
+    /// The class it is under.
+    pub class: ClassOutcome,
 }
 
 /// What a tenant came to.
@@ -35,6 +38,20 @@ pub struct Resolution {
     pub secrets: SecretVersions,
     /// The compiled message, or all that is wrong.
     pub outcome: CompileOutcome,
+    /// The quotas that the message holds, if there is one.
+    pub effective: EffectiveStatus,
+}
+
+impl Resolution {
+    /// Compiles `job` with what was found.
+    pub fn of(job: &Job, secrets: SecretVersions, resolved: &ResolvedSecrets) -> Self {
+        let class = job.class.as_ref().ok().and_then(Option::as_deref);
+        Self {
+            secrets,
+            outcome: compile::compile(&job.key.name, job.generation, &job.spec, &job.class, resolved),
+            effective: EffectiveStatus { class_name: class.map(|class| class.name.clone()), quotas: effective(&job.spec.quotas, class) },
+        }
+    }
 }
 
 /// The resource version of each Secret a tenant refers to, by name; `None` where there is none.
@@ -58,7 +75,6 @@ pub async fn resolve(client: Client, job: &Job) -> kube::Result<Resolution> {
         let ByteString(bytes) = secret.data.as_ref().and_then(|data| data.get(&reference.key)).ok_or(SecretError::KeyNotFound)?;
         Ok(SecretBytes::from(bytes.clone()))
     });
-    let outcome = compile::compile(&job.key.name, job.generation, &job.spec, &resolved);
     let version = |secret: Secret| secret.metadata.resource_version.unwrap_or_default();
-    Ok(Resolution { secrets: found.into_iter().map(|(name, secret)| (name, secret.map(version))).collect(), outcome })
+    Ok(Resolution::of(job, found.into_iter().map(|(name, secret)| (name, secret.map(version))).collect(), &resolved))
 }

@@ -1,7 +1,7 @@
 //! From what is known of a tenant to its status. Pure: the clock and the previous status are handed in.
 
-use carillon_crds::{ConditionType, FleetStatus, LaggingPod, RealtimeTenantStatus, Reason};
-use carillon_tenant::{Rejection, RejectionCode};
+use carillon_crds::{ConditionType, EffectiveStatus, FleetStatus, LaggingPod, RealtimeTenantStatus, Reason};
+use carillon_tenant::Rejection;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -35,6 +35,8 @@ pub struct Facts {
     pub version: Option<String>,
     /// True when nothing is known of `version` but its name: a pod without it can't be given it.
     pub kept: bool,
+    /// The quotas that `version` holds; `None` when nothing is known of it but its name.
+    pub effective: Option<EffectiveStatus>,
     /// Every eligible pod, by name, and how it stands to `version`.
     pub pods: Vec<(String, Standing)>,
     /// What it uses on all of them; `None` while that is not known.
@@ -70,7 +72,8 @@ pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Times
     let programmed = programmed(facts);
     let ready = ready(facts, [&accepted, &resolved, &programmed]);
     let version = facts.version.as_ref().filter(|_| facts.conflict.is_none());
-    let condition = |kind, verdict| condition(kind, verdict, facts.generation, previous, now);
+    let before = |kind| previous.and_then(|previous| find(previous, kind));
+    let condition = |kind, verdict| condition(kind, verdict, facts.generation, before(kind), now);
     let conditions = [
         Some(condition(ConditionType::Accepted, accepted)),
         Some(condition(ConditionType::ResolvedRefs, resolved)),
@@ -83,6 +86,7 @@ pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Times
         observed_generation: Some(facts.generation),
         config_version: version.cloned(),
         fleet: version.map(|_| fleet(facts, previous, now)),
+        effective: version.and_then(|_| facts.effective.clone().or_else(|| previous?.effective.clone())),
         usage: version.and_then(|_| usage::next(facts.usage.as_ref(), used, now)),
         conditions: conditions.into_iter().flatten().collect(),
     };
@@ -120,7 +124,7 @@ fn accepted(facts: &Facts) -> Verdict {
     if let Some(conflict) = &facts.conflict {
         return Verdict::new("False", Reason::Conflicted, conflict);
     }
-    let problems = facts.problems.iter().filter(|problem| problem.code == RejectionCode::Invalid);
+    let problems = facts.problems.iter().filter(|problem| problem.code.condition() == ConditionType::Accepted);
     match summary(problems) {
         Some((reason, message)) => Verdict::new("False", reason, message),
         None => Verdict::new("True", Reason::Accepted, "The resource is valid."),
@@ -131,7 +135,7 @@ fn resolved(facts: &Facts) -> Verdict {
     if !facts.readable {
         return Verdict::new("Unknown", Reason::Invalid, "The spec can't be read.");
     }
-    let problems = facts.problems.iter().filter(|problem| problem.code != RejectionCode::Invalid);
+    let problems = facts.problems.iter().filter(|problem| problem.code.condition() == ConditionType::ResolvedRefs);
     match summary(problems) {
         Some((reason, message)) => Verdict::new("False", reason, message),
         None => Verdict::new("True", Reason::ResolvedRefs, "Every reference was found."),
@@ -182,11 +186,11 @@ fn saturated(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Timest
     let before = previous.and_then(|previous| find(previous, ConditionType::QuotaSaturated));
     let Some(usage) = &facts.usage else { return before.cloned() };
     let verdict = saturation::verdict(usage, before);
-    Some(condition(ConditionType::QuotaSaturated, verdict, facts.generation, previous, now))
+    Some(condition(ConditionType::QuotaSaturated, verdict, facts.generation, before, now))
 }
 
 /// The first problem's reason, and what all of them say.
-fn summary<'a>(problems: impl Iterator<Item = &'a Rejection>) -> Option<(Reason, String)> {
+pub fn summary<'a>(problems: impl Iterator<Item = &'a Rejection>) -> Option<(Reason, String)> {
     let mut reason = None;
     let mut message = String::new();
     for problem in problems {
@@ -199,13 +203,14 @@ fn summary<'a>(problems: impl Iterator<Item = &'a Rejection>) -> Option<(Reason,
     Some((reason?, message))
 }
 
-fn condition(kind: ConditionType, verdict: Verdict, generation: i64, previous: Option<&RealtimeTenantStatus>, now: Timestamp) -> Condition {
+/// A condition, given what it was `before`.
+pub fn condition(kind: ConditionType, verdict: Verdict, generation: i64, before: Option<&Condition>, now: Timestamp) -> Condition {
     let Verdict { status, reason, mut message } = verdict;
     if message.len() > MESSAGE_BYTES_MAX {
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8()));
         message.push('…');
     }
-    let before = previous.and_then(|previous| find(previous, kind)).filter(|before| before.status == status);
+    let before = before.filter(|before| before.status == status);
     Condition {
         type_: kind.as_str().to_owned(),
         status: status.to_owned(),
@@ -250,6 +255,8 @@ fn lag(standing: &Standing, kept: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use carillon_tenant::RejectionCode;
+
     use super::*;
     use crate::{
         acks::Trouble,
@@ -265,6 +272,7 @@ mod tests {
             suspended: false,
             version: Some("3-00000001".to_owned()),
             kept: false,
+            effective: None,
             pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
             usage: None,
         }
@@ -330,6 +338,16 @@ mod tests {
                 (["False/Invalid", "True/ResolvedRefs", "False/NotCompiled", "False/Invalid"], None),
             ),
             (
+                "beyond its class, last good in force",
+                Facts { problems: vec![problem(RejectionCode::ExceedsClass)], ..facts() },
+                (["False/ExceedsClass", "True/ResolvedRefs", "True/Programmed", "False/ExceedsClass"], Some("2/2")),
+            ),
+            (
+                "without its class from the start",
+                Facts { problems: vec![problem(RejectionCode::ClassNotFound)], version: None, pods: Vec::new(), ..facts() },
+                (["False/ClassNotFound", "True/ResolvedRefs", "False/NotCompiled", "False/ClassNotFound"], None),
+            ),
+            (
                 "not readable, last good in force",
                 Facts { problems: vec![problem(RejectionCode::Invalid)], readable: false, ..facts() },
                 (["False/Invalid", "Unknown/Invalid", "True/Programmed", "False/Invalid"], Some("2/2")),
@@ -363,6 +381,17 @@ mod tests {
         let third = status(&Facts { generation: 4, suspended: true, ..facts() }, Some(&second), at(30));
         assert_eq!(times(&third), [10, 10, 20, 20]);
         assert_ne!(third, second);
+    }
+
+    #[test]
+    fn effective_quotas_stay_with_the_version_that_holds_them() {
+        let quotas = |class: &str| Some(EffectiveStatus { class_name: Some(class.to_owned()), quotas: Vec::new() });
+        let first = status(&Facts { effective: quotas("gold"), ..facts() }, None, at(0));
+        assert_eq!(first.effective, quotas("gold"));
+        let kept = status(&Facts { kept: true, ..facts() }, Some(&first), at(1));
+        assert_eq!(kept.effective, quotas("gold"), "nothing but the version is known after a restart");
+        assert_eq!(status(&Facts { effective: quotas("tin"), ..facts() }, Some(&first), at(1)).effective, quotas("tin"));
+        assert_eq!(status(&Facts { version: None, ..facts() }, Some(&first), at(1)).effective, None);
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! The three watches, as streams that never end, and what is listed anew in each.
+//! The watches, as streams that never end, and what is listed anew in each.
 
 use std::{collections::HashSet, hash::Hash, pin::Pin};
 
-use carillon_crds::RealtimeTenant;
+use carillon_crds::{RealtimeTenant, RealtimeTenantClass};
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::{core::v1::Secret, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Secret},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -21,13 +24,28 @@ pub type Watch<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>
 
 /// All `RealtimeTenant`s, as dynamic objects, so that no spec can stall the watch.
 pub fn tenants(client: &Client) -> Watch<DynamicObject> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<RealtimeTenant>(&()));
+    dynamic::<RealtimeTenant>(client)
+}
+
+/// All `RealtimeTenantClass`es, as dynamic objects, too.
+pub fn classes(client: &Client) -> Watch<DynamicObject> {
+    dynamic::<RealtimeTenantClass>(client)
+}
+
+fn dynamic<K: Resource<DynamicType = ()>>(client: &Client) -> Watch<DynamicObject> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
     watcher(api, Config::default()).modify(|object| object.managed_fields_mut().clear()).default_backoff().boxed()
 }
 
 /// The metadata of all Secrets: that they change, not what they hold.
 pub fn secrets(client: &Client) -> Watch<PartialObjectMeta<Secret>> {
     watcher(Api::<PartialObjectMeta<Secret>>::all(client.clone()), Config::default()).default_backoff().boxed()
+}
+
+/// The metadata of all namespaces: their labels.
+pub fn namespaces(client: &Client) -> Watch<PartialObjectMeta<Namespace>> {
+    let watch = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), Config::default());
+    watch.modify(|namespace| namespace.managed_fields_mut().clear()).default_backoff().boxed()
 }
 
 /// The EndpointSlices of the admin Service.

@@ -1,6 +1,6 @@
-//! What the operator writes to the API server about a tenant: its status and its own finalizer.
+//! What the operator writes to the API server about a tenant, its status and its own finalizer, and about a class, its status.
 
-use carillon_crds::{FINALIZER, RealtimeTenant, RealtimeTenantStatus};
+use carillon_crds::{FINALIZER, RealtimeTenant, RealtimeTenantClass, RealtimeTenantClassStatus, RealtimeTenantStatus};
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
@@ -29,6 +29,23 @@ pub async fn write_status(client: Client, object: &TenantObject, status: &Realti
     });
     let parameters = PatchParams::apply(REPORTER).force();
     let written = api(client, &object.key.namespace).patch_status(&object.key.name, &parameters, &Patch::Apply(patch)).await?;
+    Ok(written.metadata.resource_version)
+}
+
+/// Writes the status of the class `name`, by server-side apply, and returns the resource version that came of it.
+///
+/// # Errors
+///
+/// What the API server says. 404 and 409: the object is gone.
+pub async fn write_class_status(client: Client, name: &str, uid: &str, status: &RealtimeTenantClassStatus) -> kube::Result<Option<String>> {
+    let patch = json!({
+        "apiVersion": RealtimeTenantClass::api_version(&()),
+        "kind": RealtimeTenantClass::kind(&()),
+        "metadata": {"name": name, "uid": uid},
+        "status": status,
+    });
+    let api: Api<DynamicObject> = Api::all_with(client, &ApiResource::erase::<RealtimeTenantClass>(&()));
+    let written = api.patch_status(name, &PatchParams::apply(REPORTER).force(), &Patch::Apply(patch)).await?;
     Ok(written.metadata.resource_version)
 }
 

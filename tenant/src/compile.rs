@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carillon_crds::{JwtKeySpec, RealtimeTenantSpec, Reason, SecretKeyReference};
+use carillon_crds::{ConditionType, JwtKeySpec, QuotaSpec, RealtimeTenantSpec, Reason, SecretKeyReference};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ConfigVersion, OriginPattern, Quotas, SecretBytes, TenantConfig, TenantId, TenantMessage,
+    ClassOutcome, ConfigVersion, OriginPattern, Quotas, SecretBytes, TenantConfig, TenantId, TenantMessage,
     jwt_policy::{JwtMessage, KeyMessage, prepare},
     push::ApiKeyMessage,
 };
@@ -23,6 +23,14 @@ const SECRET_BYTES_MAX: usize = 16 << 10;
 pub enum RejectionCode {
     /// A field's value.
     Invalid,
+    /// A quota beyond what the class allows.
+    ExceedsClass,
+    /// A class that does not exist.
+    ClassNotFound,
+    /// A class that can't be used.
+    ClassInvalid,
+    /// A class that does not allow the namespace.
+    NamespaceNotAllowed,
     /// A Secret that does not exist.
     SecretNotFound,
     /// A Secret without the key that is named.
@@ -36,9 +44,23 @@ impl RejectionCode {
     pub const fn reason(self) -> Reason {
         match self {
             Self::Invalid => Reason::Invalid,
+            Self::ExceedsClass => Reason::ExceedsClass,
+            Self::ClassNotFound => Reason::ClassNotFound,
+            Self::ClassInvalid => Reason::ClassInvalid,
+            Self::NamespaceNotAllowed => Reason::NamespaceNotAllowed,
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyNotFound => Reason::SecretKeyNotFound,
             Self::SecretInvalid => Reason::SecretInvalid,
+        }
+    }
+
+    /// The condition that it makes `False`.
+    pub const fn condition(self) -> ConditionType {
+        match self {
+            Self::Invalid | Self::ExceedsClass | Self::ClassNotFound | Self::ClassInvalid | Self::NamespaceNotAllowed => {
+                ConditionType::Accepted
+            }
+            Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid => ConditionType::ResolvedRefs,
         }
     }
 }
@@ -126,18 +148,22 @@ pub fn tenant_id(name: &str, spec: &RealtimeTenantSpec) -> Result<TenantId, Reje
 /// All that is wrong, or the message to push.
 pub type CompileOutcome = Result<TenantMessage, Vec<Rejection>>;
 
-/// Compiles the resource `name` of `generation`.
+/// Compiles the resource `name` of `generation`, under `class`.
 ///
 /// # Errors
 ///
 /// Every rejection that is found, so that they can be mended at once.
-pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets) -> CompileOutcome {
+pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, class: &ClassOutcome, secrets: &ResolvedSecrets) -> CompileOutcome {
     let mut rejections = Vec::new();
+    let class = keep(&mut rejections, class.as_ref().map_err(Clone::clone)).and_then(Option::as_deref);
     let tenant_id = keep(&mut rejections, tenant_id(name, spec));
     let jwt = compile_jwt(spec, secrets, &mut rejections);
     let api_keys = compile_api_keys(spec, secrets, &mut rejections);
     let origins = compile_origins(spec, &mut rejections);
-    check_quotas(spec, &mut rejections);
+    check_quotas("spec.quotas", &spec.quotas, &mut rejections);
+    if let Some(class) = class {
+        class.check(&spec.quotas, &mut rejections);
+    }
     let (Some(tenant_id), true) = (tenant_id, rejections.is_empty()) else { return Err(rejections) };
 
     let mut message = TenantMessage {
@@ -147,7 +173,7 @@ pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, secrets: 
         jwt,
         api_keys,
         origins,
-        quotas: Quotas::from(&spec.quotas),
+        quotas: Quotas::merge(&spec.quotas, class),
     };
     // The hash is over the canonical form with a version that says only the generation.
     let canonical = serde_json::to_vec(&message).expect("a message serialises to JSON");
@@ -264,8 +290,8 @@ fn compile_origins(spec: &RealtimeTenantSpec, rejections: &mut Vec<Rejection>) -
     Some(parsed.collect())
 }
 
-fn check_quotas(spec: &RealtimeTenantSpec, rejections: &mut Vec<Rejection>) {
-    let quotas = &spec.quotas;
+/// What the schema says of numbers, for resources that were never held to it.
+pub(crate) fn check_quotas(path: &str, quotas: &QuotaSpec, rejections: &mut Vec<Rejection>) {
     let ranges = [
         ("connections.burst", quotas.connections.burst, 1, Quotas::BURST_MAX),
         ("rooms.maxPerConnection", quotas.rooms.max_per_connection, 1, 1000),
@@ -277,7 +303,7 @@ fn check_quotas(spec: &RealtimeTenantSpec, rejections: &mut Vec<Rejection>) {
     ];
     for (field, value, min, max) in ranges {
         if value.is_some_and(|value| !(min..=max).contains(&value)) {
-            rejections.push(invalid(format!("spec.quotas.{field}"), format!("must be from {min} to {max}")));
+            rejections.push(invalid(format!("{path}.{field}"), format!("must be from {min} to {max}")));
         }
     }
 }

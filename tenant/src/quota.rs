@@ -1,9 +1,9 @@
 //! A tenant's limits, with every default filled in.
 
-use carillon_crds::{Enforcement, Limit, QuotaSpec};
+use carillon_crds::{Enforcement, Limit};
 use serde::{Deserialize, Serialize};
 
-/// Limits in force. Nothing is optional here: an absent field of the resource has taken its default. They count over the whole fleet,
+/// Limits in force. Nothing is optional here: an absent field of the resource has taken its class's default, or the one below. They count over the whole fleet,
 /// unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -79,35 +79,6 @@ impl Default for Quotas {
             publish_bytes_max: 262_144,
             egress_bytes_per_second: Limit::Unlimited,
             enforcement: Enforcement::Enforce,
-        }
-    }
-}
-
-impl From<&QuotaSpec> for Quotas {
-    fn from(spec: &QuotaSpec) -> Self {
-        let default = Self::default();
-        let QuotaSpec { connections, rooms, messages, publish, egress, enforcement } = spec;
-        Self {
-            connections_max: connections.max.unwrap_or(default.connections_max),
-            connections_per_user_max: connections.max_per_user.unwrap_or(default.connections_per_user_max),
-            connections_rate_per_second: connections.rate_per_second.unwrap_or(default.connections_rate_per_second),
-            connections_burst: connections.burst.unwrap_or(default.connections_burst),
-            rooms_max: rooms.max.unwrap_or(default.rooms_max),
-            room_members_max: rooms.max_members.unwrap_or(default.room_members_max),
-            rooms_per_connection_max: rooms.max_per_connection.unwrap_or(default.rooms_per_connection_max),
-            room_creations_rate_per_second: rooms.create_rate_per_second.unwrap_or(default.room_creations_rate_per_second),
-            messages_rate_per_second: messages.rate_per_second.unwrap_or(default.messages_rate_per_second),
-            messages_burst: messages.burst.unwrap_or(default.messages_burst),
-            messages_rate_per_second_per_connection: messages
-                .rate_per_second_per_connection
-                .unwrap_or(default.messages_rate_per_second_per_connection),
-            messages_burst_per_connection: messages.burst_per_connection.unwrap_or(default.messages_burst_per_connection),
-            message_bytes_max: messages.max_bytes.unwrap_or(default.message_bytes_max),
-            publish_rate_per_second: publish.rate_per_second.unwrap_or(default.publish_rate_per_second),
-            publish_burst: publish.burst.unwrap_or(default.publish_burst),
-            publish_bytes_max: publish.max_bytes.unwrap_or(default.publish_bytes_max),
-            egress_bytes_per_second: egress.bytes_per_second.unwrap_or(default.egress_bytes_per_second),
-            enforcement: *enforcement,
         }
     }
 }

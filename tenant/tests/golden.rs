@@ -56,7 +56,7 @@ fn message() -> TenantMessage {
         )
         .map_spaces())
     });
-    compile("acme", 7, &spec, &secrets).unwrap()
+    compile("acme", 7, &spec, &Ok(None), &secrets).unwrap()
 }
 
 trait MapSpaces {
@@ -136,7 +136,7 @@ fn the_version_moves_with_everything_that_is_compiled() {
         let secrets = ResolvedSecrets::resolve(&spec, |reference| {
             Ok(SecretBytes::from(format!("{}{}{secret:_<64}", reference.name, reference.key).into_bytes()))
         });
-        compile("acme", generation, &spec, &secrets).unwrap().config_version
+        compile("acme", generation, &spec, &Ok(None), &secrets).unwrap().config_version
     };
     let versions = [
         base,
@@ -204,7 +204,7 @@ fn says_everything_that_is_wrong_at_once() {
                 Ok(SecretBytes::from(secret.as_bytes().to_vec()))
             }
         });
-        let rejections = compile("acme", 1, &spec, &secrets).unwrap_err();
+        let rejections = compile("acme", 1, &spec, &Ok(None), &secrets).unwrap_err();
         assert_eq!(rejections.len(), expected.len(), "{rejections:?}");
         for (Rejection { code, field, message }, expected) in rejections.iter().zip(expected) {
             assert_eq!((*code, field.as_str()), (expected.0, expected.1), "{message}");
@@ -219,7 +219,7 @@ fn says_everything_that_is_wrong_at_once() {
         "quotas": {"rooms": {"maxPerConnection": 0}, "messages": {"maxBytes": 1}},
     }))
     .unwrap();
-    let rejections = compile("acme", 1, &spec, &ResolvedSecrets::default()).unwrap_err();
+    let rejections = compile("acme", 1, &spec, &Ok(None), &ResolvedSecrets::default()).unwrap_err();
     let fields: Vec<_> = rejections.iter().map(|rejection| rejection.field.as_str()).collect();
     assert_eq!(
         fields,

@@ -90,6 +90,6 @@ impl Tenant {
             let given = self.secrets.iter().find(|(name, _)| *name == reference.key).map(|(_, bytes)| bytes.clone());
             Ok(given.unwrap_or_else(|| secret_of(&self.id, &reference.key).into_bytes()).into())
         });
-        compile(&self.id, self.generation, &spec, &secrets).expect("the test's tenant compiles")
+        compile(&self.id, self.generation, &spec, &Ok(None), &secrets).expect("the test's tenant compiles")
     }
 }

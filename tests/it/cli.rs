@@ -24,7 +24,7 @@ struct Examples(Folder);
 impl Examples {
     fn copied() -> Self {
         let folder = Folder::new("examples");
-        for example in ["acme.yaml", "globex.yaml"] {
+        for example in ["acme.yaml", "globex.yaml", "standard.yaml"] {
             fs::copy(file("../crds/examples").join(example), folder.path().join(example)).unwrap();
         }
         Self(folder)
@@ -121,10 +121,20 @@ async fn validate_says_what_status_would_say() {
     assert!(good.status.success(), "{good:?}");
     folder.edit("acme.yaml", "{name: acme-jwt, key: current}", "{name: acme-jwt, key: gone}");
     folder.edit("globex.yaml", "algorithm: HS256", "algorithm: HS257");
+    folder.edit("standard.yaml", "connections: {max: 2000,", "connections: {max: 100,");
     let bad = run(&["validate", "--strict", folder.path()]).await;
     let text = String::from_utf8_lossy(&bad.stdout);
     assert!(!bad.status.success());
-    for needed in ["acme.yaml", "spec.auth.jwt.keys[0].secretKeyRef", "acme-jwt", "gone", "globex.yaml", "HS257"] {
+    for needed in [
+        "standard.yaml",
+        "spec.defaults.quotas.connections.max: 200 is more than this class's own ceiling, 100",
+        "acme.yaml",
+        "spec.auth.jwt.keys[0].secretKeyRef",
+        "acme-jwt",
+        "gone",
+        "globex.yaml",
+        "HS257",
+    ] {
         assert!(text.contains(needed), "{needed:?} is not in:\n{text}");
     }
 }

@@ -12,7 +12,7 @@ use carillon_tenant::{
 };
 use tokio::sync::watch;
 
-use crate::manifests::{Finding, Manifests, Program, Served, Severity, SourceFile, Sources};
+use crate::manifests::{Finding, LostClass, Manifests, Program, Served, Severity, SourceFile, Sources};
 
 /// The tenants that the server runs, with what they were made from.
 pub type InForce = BTreeMap<TenantId, Arc<Served>>;
@@ -26,6 +26,8 @@ pub struct Live {
     files: Option<Vec<SourceFile>>,
     /// Tenants by the file they stand in: a file that can't be read any more keeps its own.
     by_file: HashMap<Arc<str>, Vec<TenantId>>,
+    /// Classes, likewise: whoever is under one must not fall to the built-in quotas.
+    classes_by_file: HashMap<Arc<str>, Vec<LostClass>>,
     /// What was said already.
     told: Vec<Finding>,
     in_force: watch::Sender<Arc<InForce>>,
@@ -51,7 +53,16 @@ pub struct Reload {
 impl Live {
     /// Nothing is read yet.
     pub fn new(sources: Sources, store: ConfigStore, settings: FleetSettings) -> Self {
-        Self { sources, store, settings, files: None, by_file: HashMap::new(), told: Vec::new(), in_force: watch::Sender::default() }
+        Self {
+            sources,
+            store,
+            settings,
+            files: None,
+            by_file: HashMap::new(),
+            classes_by_file: HashMap::new(),
+            told: Vec::new(),
+            in_force: watch::Sender::default(),
+        }
     }
 
     /// What is in force, now and later.
@@ -65,9 +76,10 @@ impl Live {
         if self.files.as_ref() == Some(&files) {
             return None;
         }
-        let manifests = Manifests::read(&files);
+        let mut manifests = Manifests::read(&files);
         self.files = Some(files);
         let unreadable = self.remember(&manifests);
+        manifests.lost_classes = self.remember_classes(&manifests);
         let program = Program::compile(manifests);
         Some(self.apply(program, unreadable))
     }
@@ -76,13 +88,30 @@ impl Live {
     fn remember(&mut self, manifests: &Manifests) -> Vec<TenantId> {
         let mut before = std::mem::take(&mut self.by_file);
         for tenant in &manifests.tenants {
-            self.by_file.entry(tenant.file().clone()).or_default().extend(tenant.id.clone());
+            self.by_file.entry(tenant.source.file().clone()).or_default().extend(tenant.id.clone());
         }
         let mut unreadable = Vec::new();
         for file in &manifests.unreadable {
             let held = before.remove(file).unwrap_or_default();
             unreadable.extend(held.clone());
             self.by_file.entry(file.clone()).or_default().extend(held);
+        }
+        unreadable
+    }
+
+    /// Notes which file holds which classes; returns those of files that can't be read now.
+    fn remember_classes(&mut self, manifests: &Manifests) -> Vec<LostClass> {
+        let mut before = std::mem::take(&mut self.classes_by_file);
+        for class in &manifests.classes {
+            let lost = LostClass { name: class.object.name.clone(), wants_default: class.wants_default };
+            self.classes_by_file.entry(class.source.file().clone()).or_default().push(lost);
+        }
+        let mut unreadable = Vec::new();
+        for file in &manifests.unreadable {
+            let held = before.remove(file).unwrap_or_default();
+            unreadable.extend(held.clone());
+            let known = self.classes_by_file.entry(file.clone()).or_default();
+            known.extend(held.into_iter().filter(|held| manifests.class(&held.name).is_none()));
         }
         unreadable
     }
@@ -203,6 +232,38 @@ mod tests {
             assert_eq!(running, live.in_force.borrow().len(), "{file}");
         }
         assert!(live.reload().is_none(), "nothing changed");
+    }
+
+    #[test]
+    fn a_class_takes_effect_and_is_never_lost_by_a_file_that_breaks() {
+        let class = |max: u32| {
+            format!(
+                "---\napiVersion: carillon.dev/v1alpha1\nkind: RealtimeTenantClass\nmetadata:\n  name: standard\n  annotations: \
+                 {{carillon.dev/is-default-class: \"true\"}}\nspec:\n  ceilings: {{quotas: {{connections: {{max: {max}}}}}}}\n"
+            )
+        };
+        let folder = Folder::new();
+        folder
+            .write("a.yaml", &format!("{}{}{SECRET}", tenant("a", "one", ""), tenant("b", "two", "  quotas: {connections: {max: 50}}\n")));
+        let mut live = live(&folder);
+        let steps: [(&str, String, &str, u32); 7] = [
+            ("a.yaml", fs::read_to_string(folder.0.join("a.yaml")).unwrap(), "+one,two ~ - =", 1000),
+            ("class.yaml", class(100), "+ ~one - =", 100),
+            // What the class doesn't allow any more keeps what it had.
+            ("class.yaml", class(20), "+ ~one - =two", 20),
+            ("class.yaml", class(200), "+ ~one - =", 200),
+            ("class.yaml", "broken: [".to_owned(), "+ ~ - =one,two", 200),
+            ("class.yaml", class(200), "+ ~ - =", 200),
+            ("class.yaml", String::new(), "+ ~one - =", 1000),
+        ];
+        for (file, text, expected, connections) in steps {
+            folder.write(file, &text);
+            let reload = live.reload().expect("the file changed");
+            assert_eq!(words(&reload), expected, "{text}");
+            let in_force = live.in_force.borrow().clone();
+            let one = in_force.iter().find(|(id, _)| id.as_str() == "one").expect("it is served");
+            assert_eq!(one.1.message.quotas.connections_max, carillon_tenant::Limit::Max(connections), "{text}");
+        }
     }
 
     #[test]

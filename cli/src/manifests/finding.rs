@@ -52,6 +52,8 @@ pub struct Finding {
     pub field: String,
     /// What is wrong and what helps.
     pub message: String,
+    /// True when what is missed may well be in the cluster, if not in these files.
+    pub elsewhere: bool,
 }
 
 impl fmt::Display for ObjectName {

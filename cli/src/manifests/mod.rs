@@ -1,9 +1,11 @@
 //! The files that `kubectl apply` takes, read without a cluster: [`sources`] finds them, [`document`] reads YAML, [`schema`] holds
 //! it to what the API server accepts, and [`program`] compiles what is there.
 
+mod classes;
 mod document;
 mod finding;
 mod kinds;
+mod objects;
 mod program;
 mod schema;
 mod sources;
@@ -15,64 +17,38 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use carillon_crds::{GROUP, RealtimeTenantSpec, Reason};
-use carillon_tenant::{SecretBytes, TenantId};
+use carillon_crds::{DEFAULT_CLASS_ANNOTATION, GROUP, Reason};
+use carillon_tenant::{Labels, SecretBytes, TenantId};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use document::Document;
 pub use finding::{Finding, ObjectName, Place, Severity};
+pub use objects::{ClassObject, LostClass, SecretObject, Source, TenantObject};
 pub use program::{Program, Served};
 pub use sources::{SourceFile, Sources};
 
-const TENANT_API_VERSION: &str = "carillon.dev/v1alpha1";
-
-/// A `RealtimeTenant` of some file.
-#[derive(Debug)]
-pub struct TenantObject {
-    /// Its name.
-    pub object: ObjectName,
-    /// The id that it claims, when that can be told.
-    pub id: Option<TenantId>,
-    /// What it says; `None` when that is not what the schema allows.
-    pub spec: Option<RealtimeTenantSpec>,
-    file: Arc<str>,
-    order: usize,
-    document: Document,
-}
-
-/// A `Secret` of some file.
-#[derive(Debug)]
-pub struct SecretObject {
-    /// Its name.
-    pub object: ObjectName,
-    values: BTreeMap<String, SecretBytes>,
-}
+const API_VERSION: &str = "carillon.dev/v1alpha1";
 
 /// Everything that was read.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// Tenants, in the order of files.
     pub tenants: Vec<TenantObject>,
+    /// Classes, in the order of files.
+    pub classes: Vec<ClassObject>,
     /// Secrets, in the order of files.
     pub secrets: Vec<SecretObject>,
+    /// The labels of namespaces.
+    pub namespaces: HashMap<Arc<str>, Labels>,
+    /// Classes that stood in files which can't be read now.
+    pub lost_classes: Vec<LostClass>,
     /// What was found on the way.
     pub findings: Vec<Finding>,
     /// Files some part of which could not be read: what they held before is not gone for good.
     pub unreadable: HashSet<Arc<str>>,
     /// How many documents were read, those that were skipped among them.
     pub documents: usize,
-}
-
-impl TenantObject {
-    /// Where `field` stands.
-    pub fn place(&self, field: &str) -> Place {
-        Place { order: self.order, file: self.file.clone(), line: self.document.line_of(field) }
-    }
-
-    /// The file it stands in.
-    pub fn file(&self) -> &Arc<str> {
-        &self.file
-    }
 }
 
 impl Manifests {
@@ -89,12 +65,10 @@ impl Manifests {
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&SecretObject> {
         self.secrets.iter().find(|secret| &*secret.object.namespace == namespace && &*secret.object.name == name)
     }
-}
 
-impl SecretObject {
-    /// The bytes under `key`.
-    pub fn value(&self, key: &str) -> Option<&SecretBytes> {
-        self.values.get(key)
+    /// The class of that name.
+    pub fn class(&self, name: &str) -> Option<&ClassObject> {
+        self.classes.iter().find(|class| &*class.object.name == name)
     }
 }
 
@@ -130,16 +104,19 @@ impl Reader {
         let (Some(api_version), Some(kind)) = (document.text("/apiVersion"), document.text("/kind")) else {
             return self.say(Severity::Error, place(""), None, "", "is no Kubernetes object: apiVersion and kind are missing".to_owned());
         };
+        let namespace = document.text("/metadata/namespace").unwrap_or("default");
         let object = ObjectName {
             kind: kind.into(),
-            namespace: document.text("/metadata/namespace").unwrap_or("default").into(),
+            namespace: if kinds::CLUSTER_SCOPED.contains(&kind) { "" } else { namespace }.into(),
             name: document.text("/metadata/name").unwrap_or("?").into(),
         };
         let schema = match (api_version, kind) {
-            (TENANT_API_VERSION, "RealtimeTenant") => &*kinds::REALTIME_TENANT,
+            (API_VERSION, "RealtimeTenant") => &*kinds::REALTIME_TENANT,
+            (API_VERSION, "RealtimeTenantClass") => &*kinds::REALTIME_TENANT_CLASS,
             ("v1", "Secret") => &*kinds::SECRET,
-            (_, "RealtimeTenant") if api_version.starts_with(GROUP) => {
-                let message = format!("{api_version:?} is unknown: write {TENANT_API_VERSION}");
+            ("v1", "Namespace") => &*kinds::NAMESPACE,
+            (_, "RealtimeTenant" | "RealtimeTenantClass") if api_version.starts_with(GROUP) => {
+                let message = format!("{api_version:?} is unknown: write {API_VERSION}");
                 return self.say(Severity::Error, place("apiVersion"), Some(object), "apiVersion", message);
             }
             _ => return self.say(Severity::Note, place(""), Some(object), "", format!("skipped: {api_version} {kind} means nothing here")),
@@ -154,22 +131,39 @@ impl Reader {
         for error in errors {
             self.say(Severity::Error, place(&error.field), Some(object.clone()), &error.field, error.message);
         }
-        if kind == "Secret" {
-            let (values, errors) = secret_values(&document.value);
-            for field in errors {
-                let message = "is no base64: text as it is belongs into stringData".to_owned();
-                self.say(Severity::Error, place(&field), Some(object.clone()), &field, message);
+        match kind {
+            "Secret" => {
+                let (values, errors) = secret_values(&document.value);
+                for field in errors {
+                    let message = "is no base64: text as it is belongs into stringData".to_owned();
+                    self.say(Severity::Error, place(&field), Some(object.clone()), &field, message);
+                }
+                self.manifests.secrets.push(SecretObject { object, values });
             }
-            self.manifests.secrets.push(SecretObject { object, values });
-        } else {
-            let spec = if sound { self.spec(&object, &document, &place) } else { None };
-            let id = document.text("/spec/tenantId").or(document.text("/metadata/name")).and_then(|id| TenantId::new(id).ok());
-            self.manifests.tenants.push(TenantObject { object, id, spec, file: file.clone(), order, document });
+            "Namespace" => {
+                let labels = document.value["metadata"]["labels"].as_object().into_iter().flatten();
+                let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+                self.manifests.namespaces.insert(object.name, labels.collect());
+            }
+            "RealtimeTenantClass" => {
+                let spec = if sound { self.spec(&object, &document, &place) } else { None };
+                // One that forgot the quotes means it, too: it is told, and its tenants don't fall to the built-in quotas meanwhile.
+                let annotation = &document.value["metadata"]["annotations"][DEFAULT_CLASS_ANNOTATION];
+                let wants_default = annotation == "true" || annotation == true;
+                let source = Source { file: file.clone(), order, document };
+                self.manifests.classes.push(ClassObject { object, wants_default, spec, source });
+            }
+            _ => {
+                let spec = if sound { self.spec(&object, &document, &place) } else { None };
+                let id = document.text("/spec/tenantId").or(document.text("/metadata/name")).and_then(|id| TenantId::new(id).ok());
+                let source = Source { file: file.clone(), order, document };
+                self.manifests.tenants.push(TenantObject { object, id, spec, source });
+            }
         }
     }
 
     /// The typed spec, of a document that the schema allows.
-    fn spec(&mut self, object: &ObjectName, document: &Document, place: &dyn Fn(&str) -> Place) -> Option<RealtimeTenantSpec> {
+    fn spec<T: DeserializeOwned>(&mut self, object: &ObjectName, document: &Document, place: &dyn Fn(&str) -> Place) -> Option<T> {
         let spec = without_nulls(&document.value["spec"]);
         match serde_path_to_error::deserialize(spec) {
             Ok(spec) => Some(spec),
@@ -182,7 +176,8 @@ impl Reader {
     }
 
     fn say(&mut self, severity: Severity, place: Place, object: Option<ObjectName>, field: &str, message: String) {
-        self.manifests.findings.push(Finding { severity, place, object, reason: Reason::Invalid, field: field.to_owned(), message });
+        let (reason, field) = (Reason::Invalid, field.to_owned());
+        self.manifests.findings.push(Finding { severity, place, object, reason, field, message, elsewhere: false });
     }
 }
 

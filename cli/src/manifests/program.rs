@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use carillon_crds::{Permission, RealtimeTenantSpec, Reason, SecretKeyReference};
 use carillon_tenant::{
-    CompileOutcome, RejectionCode, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage,
+    ClassOutcome, CompileOutcome, RejectionCode, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage,
     compile::{Rejection, compile},
 };
 
-use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject, suggestion::nearest};
+use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject, classes, suggestion::nearest};
 
 /// Files have no generations; the version of a configuration moves with its hash alone.
 const GENERATION: i64 = 1;
@@ -41,6 +41,7 @@ impl Program {
     /// Compiles every tenant of `manifests`.
     pub fn compile(manifests: Manifests) -> Self {
         let mut program = Self::default();
+        let known = classes::compile(&manifests, &mut program.findings);
         let mut holders: HashMap<TenantId, String> = HashMap::new();
         for tenant in &manifests.tenants {
             if let Some(id) = &tenant.id {
@@ -49,9 +50,9 @@ impl Program {
                     continue;
                 }
                 let ObjectName { namespace, name, .. } = &tenant.object;
-                holders.insert(id.clone(), format!("{namespace}/{name} ({})", tenant.place("")));
+                holders.insert(id.clone(), format!("{namespace}/{name} ({})", tenant.source.place("")));
             }
-            program.tenant(&manifests, tenant);
+            program.tenant(&manifests, tenant, &classes::choose(&manifests, &known, tenant));
         }
         program.findings.extend(manifests.findings);
         program.findings.sort_by(|one, other| one.place.cmp(&other.place));
@@ -68,12 +69,12 @@ impl Program {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 
-    fn tenant(&mut self, manifests: &Manifests, tenant: &TenantObject) {
-        let outcome = tenant.spec.as_ref().map(|spec| (spec, compile_one(manifests, &tenant.object, spec)));
+    fn tenant(&mut self, manifests: &Manifests, tenant: &TenantObject, class: &ClassOutcome) {
+        let outcome = tenant.spec.as_ref().map(|spec| (spec, compile_one(manifests, &tenant.object, spec, class)));
         match outcome {
             Some((spec, Ok(message))) => self.served.push(Served {
                 object: tenant.object.clone(),
-                place: tenant.place(""),
+                place: tenant.source.place(""),
                 message,
                 publish_key: publish_key(manifests, &tenant.object, spec),
             }),
@@ -86,9 +87,9 @@ impl Program {
     }
 }
 
-fn compile_one(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenantSpec) -> CompileOutcome {
+fn compile_one(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenantSpec, class: &ClassOutcome) -> CompileOutcome {
     let secrets = ResolvedSecrets::resolve(spec, |reference| look_up(manifests, object, reference));
-    compile(&object.name, GENERATION, spec, &secrets)
+    compile(&object.name, GENERATION, spec, class, &secrets)
 }
 
 fn look_up(manifests: &Manifests, object: &ObjectName, reference: &SecretKeyReference) -> Result<SecretBytes, SecretError> {
@@ -103,36 +104,49 @@ fn publish_key(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenant
 }
 
 fn conflicted(tenant: &TenantObject, id: &TenantId, holder: &str) -> Finding {
-    let field = if tenant.document.text("/spec/tenantId").is_some() { "spec.tenantId" } else { "metadata.name" };
+    let field = if tenant.source.document.text("/spec/tenantId").is_some() { "spec.tenantId" } else { "metadata.name" };
     Finding {
         severity: Severity::Error,
-        place: tenant.place(field),
+        place: tenant.source.place(field),
         object: Some(tenant.object.clone()),
         reason: Reason::Conflicted,
         field: field.to_owned(),
         message: format!("tenant id {:?} is held by {holder}: choose another one", id.as_str()),
+        elsewhere: false,
     }
 }
 
 fn finding(manifests: &Manifests, tenant: &TenantObject, rejection: Rejection) -> Finding {
     let Rejection { code, field, mut message } = rejection;
-    if code == RejectionCode::SecretNotFound {
-        message.push_str(&where_else(manifests, tenant, &field));
+    let unknown_namespace = code == RejectionCode::NamespaceNotAllowed && !manifests.namespaces.contains_key(&tenant.object.namespace);
+    match code {
+        RejectionCode::SecretNotFound => message.push_str(&where_else(manifests, tenant, &field)),
+        RejectionCode::ClassNotFound => message.push_str(&like(manifests, tenant)),
+        _ if unknown_namespace => message.push_str("; the Namespace is not in these files, nor are its labels"),
+        _ => {}
     }
     Finding {
         severity: Severity::Error,
-        place: tenant.place(&field),
+        place: tenant.source.place(&field),
         object: Some(tenant.object.clone()),
         reason: code.reason(),
         field,
         message,
+        elsewhere: unknown_namespace || matches!(code, RejectionCode::SecretNotFound | RejectionCode::ClassNotFound),
     }
+}
+
+/// The class that was probably meant.
+fn like(manifests: &Manifests, tenant: &TenantObject) -> String {
+    let wanted = tenant.spec.as_ref().and_then(|spec| spec.class_name.as_deref()).unwrap_or_default();
+    let names = manifests.classes.iter().map(|class| &*class.object.name);
+    nearest(wanted, names).map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default()
 }
 
 /// Where the Secret that is missed probably is: under a name much like it, or in another namespace.
 fn where_else(manifests: &Manifests, tenant: &TenantObject, field: &str) -> String {
     let pointer = format!("/{}/name", field.replace('[', ".").replace(']', "").replace('.', "/"));
-    let Some(wanted) = tenant.document.text(&pointer) else { return String::new() };
+    let Some(wanted) = tenant.source.document.text(&pointer) else { return String::new() };
     let own = &tenant.object.namespace;
     if let Some(secret) = manifests.secrets.iter().find(|secret| &*secret.object.name == wanted) {
         let namespace = &secret.object.namespace;

@@ -67,6 +67,9 @@ impl Errors {
         for name in required.filter(|name| fields.get(*name).is_none_or(Value::is_null)) {
             self.add(&child(name), "is missing");
         }
+        if let Some(max) = schema["maxProperties"].as_u64().filter(|max| fields.len() as u64 > *max) {
+            self.add(path, format!("has {} fields; at most {max} are allowed", fields.len()));
+        }
         let known = schema["properties"].as_object();
         for (name, value) in fields {
             match known.and_then(|known| known.get(name)) {
@@ -215,6 +218,35 @@ mod tests {
             assert!(found.contains(expected), "{expected}\nis not in\n{found}");
         }
         assert_eq!(found.lines().count(), 10, "{found}");
+    }
+
+    #[test]
+    fn checks_classes() {
+        let values: Map<String, Value> = (0..17).map(|number| (format!("label-{number}"), json!("x"))).collect();
+        let class = json!({
+            "apiVersion": "carillon.dev/v1alpha1", "kind": "RealtimeTenantClass",
+            "metadata": {"name": "standard", "annotations": {"carillon.dev/is-default-class": true}},
+            "spec": {
+                "defaults": {"quotas": {"enforcement": "dryRun"}},
+                "ceilings": {"quotas": {"enforcement": "Enforce", "connections": {"max": "all"}}},
+                "allowedNamespaces": {"matchLabels": values, "matchExpressions": [{"key": "tier", "operator": "Is", "values": ["a b"]}]},
+                "fleet": "noisy",
+            },
+        });
+        let found = errors(&kinds::REALTIME_TENANT_CLASS, &class).join("\n");
+        for expected in [
+            "metadata.annotations.carillon.dev/is-default-class: must be text, found true: put it in quotes",
+            "spec.defaults.quotas.enforcement: \"dryRun\" is none of Enforce, DryRun; did you mean DryRun?",
+            "spec.ceilings.quotas.enforcement: unknown field; known here: connections, egress, messages, publish, rooms",
+            "spec.ceilings.quotas.connections.max: must be a whole number from 1 to 2000000000 or the string Unlimited",
+            "spec.allowedNamespaces.matchLabels: has 17 fields; at most 16 are allowed",
+            "spec.allowedNamespaces.matchExpressions[0].operator: \"Is\" is none of In, NotIn, Exists, DoesNotExist",
+            "spec.allowedNamespaces.matchExpressions[0].values[0]: \"a b\" does not match",
+            "spec.fleet: unknown field; known here: allowedNamespaces, ceilings, defaults",
+        ] {
+            assert!(found.contains(expected), "{expected}\nis not in\n{found}");
+        }
+        assert_eq!(found.lines().count(), 8, "{found}");
     }
 
     #[test]

@@ -1,7 +1,12 @@
-//! Prints the custom resource definition: `make generate` writes it to `crds/realtimetenants.yaml`.
+//! Writes every custom resource definition into a folder: `crdgen FOLDER`. `make generate` calls it.
 
-use std::io::Write;
+use std::{env, fs, io, path::PathBuf};
 
-fn main() -> std::io::Result<()> {
-    std::io::stdout().write_all(carillon_crds::realtime_tenant_definition_yaml().as_bytes())
+fn main() -> io::Result<()> {
+    let folder = env::args_os().nth(1).map(PathBuf::from);
+    let folder = folder.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "say which folder: crdgen FOLDER"))?;
+    for (name, yaml) in carillon_crds::definitions() {
+        fs::write(folder.join(name), yaml)?;
+    }
+    Ok(())
 }

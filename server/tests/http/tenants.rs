@@ -54,7 +54,7 @@ pub fn simple(secret: &str, api_key: &str, suspended: bool) -> Value {
 pub fn tenant(id: &str, spec: &Value) -> TenantMessage {
     let spec: RealtimeTenantSpec = serde_json::from_value(spec.clone()).unwrap();
     let secrets = ResolvedSecrets::resolve(&spec, |reference| Ok::<_, SecretError>(reference.name.clone().into_bytes().into()));
-    compile(id, 1, &spec, &secrets).unwrap()
+    compile(id, 1, &spec, &Ok(None), &secrets).unwrap()
 }
 
 fn signed_with(secret: &str) -> Value {

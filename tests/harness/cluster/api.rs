@@ -130,5 +130,6 @@ pub fn path_of(object: &Value) -> String {
         Value::String(namespace) => format!("/namespaces/{namespace}"),
         _ => String::new(),
     };
-    format!("{root}/{version}{namespace}/{}s/{}", kind.to_lowercase(), text(&object["metadata"]["name"]))
+    let plural = if kind.ends_with('s') { "es" } else { "s" };
+    format!("{root}/{version}{namespace}/{}{plural}/{}", kind.to_lowercase(), text(&object["metadata"]["name"]))
 }

@@ -1,6 +1,7 @@
 //! A real Kubernetes, as `tests/cluster/cluster run` shows it: its API, kubectl, Helm, and pods that can be reached.
 
 mod api;
+mod classes;
 mod redis;
 mod release;
 mod teams;
@@ -13,6 +14,7 @@ use tokio::process::Command;
 
 pub use self::{
     api::Api,
+    classes::TenantClass,
     redis::Redis,
     release::{NAMESPACE, Pod, RELEASE, Release},
     teams::{Team, Tenant},

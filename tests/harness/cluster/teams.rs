@@ -97,6 +97,21 @@ impl<'a> Team<'a> {
         .await;
     }
 
+    /// Awaits that a quota is in force on every pod with this value, which this source gave.
+    pub async fn has(&self, tenant: &Tenant, field: &str, value: &Value, source: &str) {
+        let expected = json!({"field": field, "value": value, "source": source});
+        self.status(tenant, &format!("{expected} in force"), |status, _| {
+            let quotas = status["effective"]["quotas"].as_array().map_or(&[][..], Vec::as_slice);
+            quotas.contains(&expected) && condition(status, "Programmed")["status"] == "True"
+        })
+        .await;
+    }
+
+    /// Changes the labels of the namespace.
+    pub async fn label(&self, labels: &Value) {
+        self.api.patch(&format!("/api/v1/namespaces/{}", self.namespace), &json!({"metadata": {"labels": labels}})).await;
+    }
+
     /// Awaits a condition of this status and reason, for the object as it is now, and gives its message.
     pub async fn says(&self, tenant: &Tenant, kind: &str, status: &str, reason: &str) -> String {
         let found = self
@@ -200,7 +215,7 @@ impl Tenant {
 }
 
 /// A condition of a status; null when it isn't there.
-fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
+pub(super) fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
     let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }

@@ -1,4 +1,4 @@
-//! What the API server says to good and to bad tenants, before any of our own code sees them.
+//! What the API server says to good and to bad tenants and classes, before any of our own code sees them.
 
 use carillon_tests::{
     cluster::{Api, Release, Team, kubectl, run},
@@ -7,15 +7,18 @@ use carillon_tests::{
 use serde_json::{Value, json};
 
 const LIMIT: &str = "must be a whole number from 1 to 2000000000 or the string Unlimited";
+const NEEDS_VALUES: &str = "In and NotIn need values, Exists and DoesNotExist take none";
 
-/// The API server with our definition. No pod of ours is needed.
-async fn with_definition() -> Api {
-    const NAME: &str = "realtimetenants.carillon.dev";
+/// The API server with our definitions. No pod of ours is needed.
+async fn with_definitions() -> Api {
     let api = Api::connect().await;
-    if run("kubectl", &["get", "crd", NAME]).await.is_err() {
-        let definition = file("../crds/realtimetenants.yaml");
-        kubectl(&["apply", "-f", definition.to_str().expect("paths of the project are UTF-8")]).await;
-        kubectl(&["wait", "crd", NAME, "--for=condition=Established", "--timeout=30s"]).await;
+    for plural in ["realtimetenants", "realtimetenantclasses"] {
+        let name = format!("{plural}.carillon.dev");
+        if run("kubectl", &["get", "crd", &name]).await.is_err() {
+            let definition = file(&format!("../crds/{plural}.yaml"));
+            kubectl(&["apply", "-f", definition.to_str().expect("paths of the project are UTF-8")]).await;
+            kubectl(&["wait", "crd", &name, "--for=condition=Established", "--timeout=30s"]).await;
+        }
     }
     api
 }
@@ -25,6 +28,7 @@ fn full() -> Value {
     let reference = |key: &str| json!({"name": "keys", "key": key});
     json!({
         "tenantId": "Acme_Corp.eu-1",
+        "className": "gold.example",
         "suspended": false,
         "auth": {
             "jwt": {
@@ -78,8 +82,8 @@ fn keys(count: usize, kid: impl Fn(usize) -> String) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kubernetes: make e2e-cluster"]
 async fn good_tenants_are_taken() {
-    let api = with_definition().await;
-    for example in ["acme", "globex"] {
+    let api = with_definitions().await;
+    for example in ["acme", "globex", "standard"] {
         let path = file(&format!("../crds/examples/{example}.yaml"));
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("team-{example}")}});
         api.apply(&namespace).await;
@@ -97,7 +101,7 @@ async fn good_tenants_are_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kubernetes: make e2e-cluster"]
 async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
-    let api = with_definition().await;
+    let api = with_definitions().await;
     let team = Team::new(&api).await;
     let long = |length: usize| json!("a".repeat(length));
     let cases: Vec<(&str, Value, &[&str])> = vec![
@@ -106,6 +110,9 @@ async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
         ("/tenantId", json!(""), &["spec.tenantId"]),
         ("/tenantId", long(64), &["spec.tenantId", "63"]),
         ("/tenantId", json!(7), &["spec.tenantId", "string"]),
+        ("/className", json!("Gold"), &["spec.className", "should match"]),
+        ("/className", json!(""), &["spec.className"]),
+        ("/className", long(254), &["spec.className", "253"]),
         ("/suspended", json!("yes"), &["spec.suspended", "boolean"]),
         ("/suspendedd", json!(true), &["spec.suspendedd"]),
         ("/quotas/connections/maximum", json!(1), &["spec.quotas.connections.maximum"]),
@@ -201,8 +208,50 @@ async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn bad_classes_are_refused_with_the_field_and_what_helps() {
+    let api = with_definitions().await;
+    let quotas = full()["quotas"].clone();
+    let mut ceilings = quotas.clone();
+    ceilings.as_object_mut().expect("quotas are an object").remove("enforcement");
+    let expression = |operator: &str, values: Value| json!([{"key": "example.com/tier", "operator": operator, "values": values}]);
+    let full = json!({
+        "defaults": {"quotas": quotas},
+        "ceilings": {"quotas": ceilings},
+        "allowedNamespaces": {"matchLabels": {"team": "acme"}, "matchExpressions": expression("In", json!(["gold", ""]))},
+    });
+    let class = |spec: &Value| json!({"apiVersion": "carillon.dev/v1alpha1", "kind": "RealtimeTenantClass", "metadata": {"name": "any"}, "spec": spec});
+    for good in [json!({}), json!({"allowedNamespaces": {}}), full.clone()] {
+        api.try_create(&class(&good)).await.unwrap_or_else(|error| panic!("{good}: {error}"));
+    }
+    let cases: Vec<(&str, Value, &[&str])> = vec![
+        ("/fleet", json!("noisy"), &["spec.fleet"]),
+        ("/defaults/quotas/connections/max", json!(0), &["spec.defaults.quotas.connections.max", LIMIT]),
+        ("/defaults/quotas/enforcement", json!("dryRun"), &["spec.defaults.quotas.enforcement", "Enforce", "DryRun"]),
+        ("/ceilings/quotas/enforcement", json!("Enforce"), &["spec.ceilings.quotas.enforcement"]),
+        ("/ceilings/quotas/connections/max", json!("none"), &["spec.ceilings.quotas.connections.max", LIMIT]),
+        ("/ceilings/quotas/messages/maxBytes", json!(1), &["spec.ceilings.quotas.messages.maxBytes", "greater than or equal to 64"]),
+        ("/allowedNamespaces/matchLabels", json!({"team": "a b"}), &["spec.allowedNamespaces.matchLabels.team", "should match"]),
+        ("/allowedNamespaces/matchExpressions", expression("Is", json!([])), &["spec.allowedNamespaces.matchExpressions[0].operator"]),
+        ("/allowedNamespaces/matchExpressions", expression("In", json!([])), &[NEEDS_VALUES]),
+        ("/allowedNamespaces/matchExpressions", expression("Exists", json!(["gold"])), &[NEEDS_VALUES]),
+    ];
+    let mut wrong = Vec::new();
+    for (pointer, value, expected) in cases {
+        match api.try_create(&class(&with(full.clone(), pointer, value.clone()))).await {
+            Ok(_) => wrong.push(format!("{pointer} = {value} is taken")),
+            Err(message) if !expected.iter().all(|part| message.contains(part)) => {
+                wrong.push(format!("{pointer} = {value} is refused with {message}; expected {expected:?}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
 async fn a_tenant_id_stays_what_it_is() {
-    let api = with_definition().await;
+    let api = with_definitions().await;
     let team = Team::new(&api).await;
     let mut unnamed = full();
     unnamed.as_object_mut().expect("a spec is an object").remove("tenantId");
@@ -232,11 +281,13 @@ async fn kubectl_shows_and_explains_tenants() {
     let columns =
         |table: &str| table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>();
     let table = columns(&kubectl(&["get", "rtt", "--namespace", &team.namespace]).await);
-    assert_eq!(table[0], ["NAME", "CONNECTIONS", "PROGRAMMED", "READY", "REASON", "AGE"]);
+    assert_eq!(table[0], ["NAME", "CLASS", "CONNECTIONS", "PROGRAMMED", "READY", "REASON", "AGE"]);
     assert_eq!(table[1][..5], ["acme", "0/1000", "3/3", "True", "Ready"]);
-    let wide = columns(&kubectl(&["get", "carillon", "-o", "wide", "--namespace", &team.namespace]).await);
-    assert_eq!(wide[0], ["NAME", "TENANT", "CONNECTIONS", "PROGRAMMED", "READY", "REASON", "VERSION", "AGE"]);
+    let wide = columns(&kubectl(&["get", "rtt", "-o", "wide", "--namespace", &team.namespace]).await);
+    assert_eq!(wide[0], ["NAME", "CLASS", "TENANT", "CONNECTIONS", "PROGRAMMED", "READY", "REASON", "VERSION", "AGE"]);
     assert_eq!(wide[1][1], tenant.id);
+    let all = kubectl(&["get", "carillon", "--namespace", &team.namespace]).await;
+    assert!(all.contains("acme"), "{all}");
     let explained = kubectl(&["explain", "rtt.spec.quotas.connections.max"]).await;
     assert!(explained.contains("Connections of the tenant. Default: 1000."), "{explained}");
     let explained = kubectl(&["explain", "rtt.spec", "--recursive"]).await;

@@ -41,13 +41,13 @@ async fn an_upgrade_keeps_certificates_keys_and_tenants() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kubernetes: make e2e-cluster"]
-async fn uninstalling_keeps_the_definition_and_every_tenant() {
+async fn uninstalling_keeps_the_definitions_and_every_tenant() {
     let release = Release::ready().await;
     let team = Team::new(&release.api).await;
     let tenant = team.tenant("acme").await;
 
     release.uninstall().await;
-    kubectl(&["get", "crd", "realtimetenants.carillon.dev"]).await;
+    kubectl(&["get", "crd", "realtimetenants.carillon.dev", "realtimetenantclasses.carillon.dev"]).await;
     assert!(release.api.get(&tenant.path()).await.is_some(), "the tenant is still there");
 
     release.install(&[]).await;
