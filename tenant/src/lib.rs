@@ -25,4 +25,4 @@ pub use push::TenantMessage;
 pub use quota::Quotas;
 pub use refusal::{Code, Refusal, Scope};
 pub use secret::SecretBytes;
-pub use version::ConfigVersion;
+pub use version::{ConfigVersion, Epoch, Position};
