@@ -1,6 +1,7 @@
 //! A real Kubernetes, as `tests/cluster/cluster run` shows it: its API, kubectl, Helm, and pods that can be reached.
 
 mod api;
+mod operators;
 mod redis;
 mod release;
 mod teams;
@@ -13,8 +14,9 @@ use tokio::process::Command;
 
 pub use self::{
     api::Api,
+    operators::{Credentials, Operator},
     redis::Redis,
-    release::{NAMESPACE, Pod, RELEASE, Release},
+    release::{NAMESPACE, OPERATORS, Pod, RELEASE, Release},
     teams::{Team, Tenant},
 };
 pub use crate::eventually::eventually_async as eventually;

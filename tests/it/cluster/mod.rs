@@ -4,6 +4,7 @@ mod changes;
 mod definition;
 mod failures;
 mod install;
+mod leaders;
 mod upgrade;
 
 use std::{net::SocketAddr, time::Duration};
