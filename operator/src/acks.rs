@@ -6,7 +6,7 @@ use std::{
 };
 
 use carillon_tenant::{
-    ConfigVersion, TenantId,
+    ConfigVersion, Epoch, Position, TenantId,
     push::{Answer, Delta, PROTOCOL_VERSION, Rejected, State, digest},
 };
 
@@ -28,6 +28,7 @@ struct Record {
 struct Known {
     boot_id: String,
     programmed: bool,
+    position: Position,
     fleet_digest: Option<String>,
     applied: BTreeMap<TenantId, ConfigVersion>,
     rejected: BTreeMap<TenantId, Rejected>,
@@ -57,6 +58,9 @@ pub enum Trouble {
     /// The server runs something else than was thought.
     #[error("runs something else than was thought")]
     Conflict,
+    /// The server was pushed by a later leader, in that epoch.
+    #[error("was pushed by a later leader")]
+    StaleEpoch(Epoch),
 }
 
 /// How one pod stands to one version of one tenant.
@@ -109,6 +113,7 @@ impl Ledger {
         record.known = Some(Known {
             boot_id: state.boot_id,
             programmed: state.programmed,
+            position: state.position,
             fleet_digest: state.fleet_digest,
             applied: applied.clone(),
             rejected: BTreeMap::new(),
@@ -138,7 +143,8 @@ impl Ledger {
         self.lock().known.as_ref().is_some_and(|known| known.boot_id == boot_id)
     }
 
-    /// What the pod should be sent so that it runs `desired`; `None` when it does. What it refused is not sent again.
+    /// What the pod should be sent so that it runs `desired`; `None` when it does. What it refused is not sent again. One that was pushed
+    /// nothing in this epoch is sent what differs even if that is nothing: it must take no more from the leader before.
     pub fn plan(&self, desired: &Desired) -> Option<Plan> {
         let record = self.lock();
         let known = record.known.as_ref()?;
@@ -153,11 +159,11 @@ impl Ledger {
         let upserts: Vec<_> = wanted.map(|(_, message)| carillon_tenant::TenantMessage::clone(message)).collect();
         let unwanted = known.applied.keys().filter(|tenant| !desired.tenants.contains_key(*tenant) && !desired.keep.contains(*tenant));
         let removals: Vec<_> = unwanted.cloned().collect();
-        if upserts.is_empty() && removals.is_empty() {
+        if upserts.is_empty() && removals.is_empty() && known.position.epoch >= desired.position.epoch {
             return None;
         }
         let base_digest = digest(&known.applied);
-        Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, base_digest, upserts, removals }))
+        Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, position: desired.position, base_digest, upserts, removals }))
     }
 
     /// Takes up the answer to `plan`, made from `desired`.
@@ -171,6 +177,7 @@ impl Ledger {
         let known = record.known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
         // The pod's own state changes, also when there is no tenant to tell of.
         let first = !known.programmed;
+        known.position = desired.position;
         let mut touched = Vec::new();
         let mut asked: BTreeMap<&TenantId, &ConfigVersion> = BTreeMap::new();
         match plan {

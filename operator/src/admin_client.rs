@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use carillon_tenant::push::{Answer, DELTA_PATH, PROTOCOL_VERSION, PushError, SNAPSHOT_PATH, STATE_PATH, State, USAGE_PATH, UsageReport};
+use carillon_tenant::push::{
+    Answer, Conflict, ConflictCode, DELTA_PATH, PROTOCOL_VERSION, PushError, SNAPSHOT_PATH, STATE_PATH, State, USAGE_PATH, UsageReport,
+};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, StatusCode,
@@ -195,7 +197,11 @@ fn read<A: DeserializeOwned>(address: SocketAddr, path: &'static str, status: St
             tracing::debug!(%address, path, %error, "answer can't be read");
             Trouble::Malformed
         }),
-        StatusCode::CONFLICT => Err(Trouble::Conflict),
+        // Whatever it says: the next step is to ask for its state.
+        StatusCode::CONFLICT => Err(match serde_json::from_slice::<Conflict>(bytes) {
+            Ok(Conflict { code: ConflictCode::StaleEpoch, state }) => Trouble::StaleEpoch(state.position.epoch),
+            _ => Trouble::Conflict,
+        }),
         status => {
             let error = serde_json::from_slice::<PushError>(bytes).ok();
             tracing::warn!(%address, path, %status, code = error.as_ref().map(|error| &error.code),

@@ -29,6 +29,15 @@ pub struct Args {
     #[arg(long, env = "CARILLON_SESSION_KEY_FILE", default_value = "/etc/carillon/session/key")]
     pub session_key_file: PathBuf,
 
+    /// The name of the Lease that the leading replica holds, in --namespace.
+    #[arg(long, env = "CARILLON_LEASE_NAME", default_value = "carillon-operator")]
+    pub lease_name: String,
+
+    /// Who this replica is among those that want the Lease: the name of its pod, which no other has at the same time. Default: drawn at
+    /// each start.
+    #[arg(long, env = "CARILLON_IDENTITY")]
+    pub identity: Option<String>,
+
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "CARILLON_HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
     pub health_listen: SocketAddr,

@@ -1,7 +1,9 @@
 //! The one loop: takes in what is watched, acknowledged and written, and hands on what follows from it.
 //!
 //! Every decision is made elsewhere, without I/O: what pods should run in `index`, statuses in `facts`, `status` and `reporting`, the
-//! finalizer in `deletion`, what a pod is sent in `acks`.
+//! finalizer in `deletion`, what a pod is sent in `acks`, who leads in `election`.
+//!
+//! A replica that doesn't lead watches and compiles like the one that does, and goes no further: it has no pushers and writes nothing.
 
 mod classes;
 
@@ -12,7 +14,7 @@ use std::{
 };
 
 use carillon_crds::RealtimeTenantStatus;
-use carillon_tenant::{SecretBytes, push::FleetSettings};
+use carillon_tenant::{Position, SecretBytes, push::FleetSettings};
 use futures::StreamExt;
 use k8s_openapi::{
     api::{core::v1::Secret, discovery::v1::EndpointSlice},
@@ -37,6 +39,7 @@ use crate::{
     events::Events,
     facts::{self, USAGE_GATHER},
     fleet::{PodUid, Slices},
+    gather::{GATHER_QUIET, Gather},
     health::Readiness,
     index::Index,
     metrics::{Metrics, Outcome, WriteResult},
@@ -45,6 +48,7 @@ use crate::{
     reporting::{Decision, Reporting},
     resolve::{Job, Resolution, resolve},
     schedule::Schedule,
+    term::Term,
     watches::{self, Listing, Seen, Watch},
     writer::{write_finalizer, write_status},
 };
@@ -55,10 +59,6 @@ const RESOLVES_MAX: usize = 16;
 const WRITES_MAX: usize = 8;
 /// Statuses looked at before the loop looks at its inputs again.
 const STATUSES_PER_TURN: usize = 256;
-/// Changes are gathered until this long nothing changed ...
-const GATHER_QUIET: Duration = Duration::from_millis(100);
-/// ... and at most this long.
-const GATHER_MAX: Duration = Duration::from_secs(10);
 /// A tenant whose Secrets could not be asked for is resolved again after this.
 const RESOLVE_RETRY: Duration = Duration::from_secs(5);
 /// A finalizer that could not be written is tried again after this.
@@ -84,6 +84,8 @@ pub struct Parts {
     pub reports: mpsc::Receiver<Report>,
     /// The key all servers share.
     pub session_key: watch::Receiver<Option<SecretBytes>>,
+    /// The term in which this replica leads; `None` while it doesn't.
+    pub term: watch::Receiver<Option<Term>>,
     /// What is still missing.
     pub readiness: Readiness,
     /// Where Events go.
@@ -112,6 +114,7 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
             Some(event) = namespaces.next() => controller.namespace_event(event),
             Some(report) = controller.parts.reports.recv() => controller.report(&report),
             Some(done) = controller.jobs.join_next() => controller.done(done.expect("a job neither panics nor is cancelled")),
+            Ok(()) = controller.parts.term.changed() => controller.term_changed(),
             Ok(()) = controller.parts.session_key.changed() => controller.gather.change(Instant::now()),
             () = tokio::time::sleep_until(due) => {}
         }
@@ -132,7 +135,12 @@ struct Controller {
     namespaces: Listing<String>,
     index: Index,
     slices: Slices,
+    /// The term in which this replica leads, which may be over by now.
+    term: Option<Term>,
+    /// One for each pod while it leads, and none while it doesn't.
     pushers: BTreeMap<PodUid, Pusher>,
+    /// How many states were published.
+    published: u64,
     /// Tenants not tried yet since the start; `None` before they were listed. Nothing is published while there are any.
     untried: Option<HashSet<ObjectKey>>,
     gather: Gather,
@@ -148,6 +156,9 @@ struct Controller {
 }
 
 enum Done {
+    /// Not written: the term was over before.
+    TooLate(ObjectKey),
+    ClassTooLate(String),
     Resolved(Box<(Job, kube::Result<Resolution>)>),
     StatusWritten(Box<StatusWrite>, kube::Result<Option<String>>),
     ClassStatusWritten(Box<classes::ClassWrite>, kube::Result<Option<String>>),
@@ -159,21 +170,6 @@ struct StatusWrite {
     /// What it replaces: by the time the answer is here, the watch may have brought the new one.
     before: Option<RealtimeTenantStatus>,
     status: RealtimeTenantStatus,
-}
-
-/// When changes are published: after a quiet moment, but not too late.
-#[derive(Debug, Default)]
-struct Gather(Option<(Instant, Instant)>);
-
-impl Gather {
-    fn change(&mut self, now: Instant) {
-        let first = self.0.map_or(now, |(first, _)| first);
-        self.0 = Some((first, now));
-    }
-
-    fn due(&self) -> Option<Instant> {
-        self.0.map(|(first, last)| (last + GATHER_QUIET).min(first + GATHER_MAX))
-    }
 }
 
 impl Controller {
@@ -190,7 +186,9 @@ impl Controller {
             parts,
             index: Index::default(),
             slices: Slices::default(),
+            term: None,
             pushers: BTreeMap::new(),
+            published: 0,
             untried: None,
             gather: Gather::default(),
             unresolved: Schedule::default(),
@@ -258,9 +256,12 @@ impl Controller {
             Seen::Listed(listed) => self.slices.retain(&listed.into_iter().collect()),
             Seen::Nothing => return,
         }
-        if self.parts.readiness.is_missing(SLICES) {
-            return;
-        }
+        self.follow_pods();
+    }
+
+    /// One pusher for each pod, while this replica leads.
+    fn follow_pods(&mut self) {
+        let Some(term) = self.term.as_ref().filter(|_| !self.parts.readiness.is_missing(SLICES)) else { return };
         let pods = self.slices.pods();
         let count = self.pushers.len();
         self.pushers.retain(|uid, _| pods.contains_key(uid));
@@ -270,13 +271,30 @@ impl Controller {
                 pusher.update(pod);
             } else {
                 tracing::info!(pod = pod.name, address = %pod.address, "server pod appeared");
-                self.pushers.insert(uid.clone(), Pusher::spawn(uid, pod, self.parts.pushers.clone()));
+                self.pushers.insert(uid.clone(), Pusher::spawn(uid, pod, self.parts.pushers.clone(), term.clone()));
                 changed = true;
             }
         }
         if changed {
             self.fleet_changed(&Touched::All);
         }
+    }
+
+    /// Takes the lead, or leaves it to another.
+    fn term_changed(&mut self) {
+        // Also between two terms of its own: what pods run is asked anew.
+        self.pushers.clear();
+        self.parts.desired.send_replace(None);
+        self.reporting.retire(&self.parts.metrics);
+        self.term = self.parts.term.borrow_and_update().clone();
+        self.follow_pods();
+        self.gather.change(Instant::now());
+        self.fleet_changed(&Touched::All);
+    }
+
+    /// The term in which this replica leads, while it does and knows all that it must know.
+    fn acts(&self) -> Option<Term> {
+        self.term.clone().filter(|term| term.lasts() && self.parts.readiness.is_ready())
     }
 
     fn report(&mut self, report: &Report) {
@@ -321,7 +339,9 @@ impl Controller {
                         self.parts.metrics.status_written(WriteResult::Ok);
                         for news in self.reporting.written(&object.key, before.as_ref(), &status) {
                             tracing::info!(tenant = %object.key, reason = news.reason, version = status.config_version, "{}", news.note);
-                            self.parts.events.tell(&object.key, &object.uid, news);
+                            if let Some(term) = &self.term {
+                                self.parts.events.tell(term, &object.key, &object.uid, news);
+                            }
                         }
                         self.index.status_written(&object.key, &object.uid, status, resource_version.as_deref());
                     }
@@ -334,6 +354,8 @@ impl Controller {
                 }
             }
             Done::ClassStatusWritten(write, result) => self.class_status_written(*write, result),
+            Done::ClassTooLate(name) => self.class_reporting.failed(&name, now),
+            Done::TooLate(key) => _ = self.writing.remove(&key),
             Done::FinalizerWritten(key, result) => {
                 self.writing.remove(&key);
                 if let Err(error) = result {
@@ -388,20 +410,21 @@ impl Controller {
             self.parts.readiness.there(COMPILATION);
             self.gather.change(now);
         }
-        if self.parts.readiness.is_ready() {
-            self.publish(now);
-            self.write_finalizers(now);
-            self.write_statuses(now);
-            self.write_class_statuses(now);
+        if let Some(term) = self.acts() {
+            self.publish(&term, now);
+            self.write_finalizers(&term, now);
+            self.write_statuses(&term, now);
+            self.write_class_statuses(&term, now);
         }
     }
 
     fn due(&self) -> Instant {
         let resolving = self.unresolved.next().filter(|_| self.resolving.len() < RESOLVES_MAX);
-        let may_write = self.writing.len() < WRITES_MAX && self.parts.readiness.is_ready();
+        let acts = self.acts().is_some();
+        let may_write = acts && self.writing.len() < WRITES_MAX;
         let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
-        let writing = writing.chain(self.class_reporting.next().filter(|_| self.parts.readiness.is_ready()));
-        let publishing = self.gather.due().filter(|_| self.parts.readiness.is_ready());
+        let writing = writing.chain(self.class_reporting.next().filter(|_| acts));
+        let publishing = self.gather.due().filter(|_| acts);
         let next = writing.chain(resolving).chain(publishing).min();
         // Readiness may come from outside the loop.
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
@@ -428,18 +451,20 @@ impl Controller {
         }
     }
 
-    fn publish(&mut self, now: Instant) {
+    fn publish(&mut self, term: &Term, now: Instant) {
         if self.gather.due().is_none_or(|due| due > now) {
             return;
         }
         let Some(session_key) = self.parts.session_key.borrow_and_update().clone() else { return };
         self.gather = Gather::default();
+        self.published += 1;
+        let position = Position { epoch: term.epoch(), seq: self.published };
         let (tenants, keep) = self.index.desired();
-        tracing::info!(tenants = tenants.len(), kept = keep.len(), pods = self.pushers.len(), "publishing");
-        self.parts.desired.send_replace(Some(Arc::new(Desired::new(FleetSettings { session_key }, tenants, keep))));
+        tracing::info!(%position, tenants = tenants.len(), kept = keep.len(), pods = self.pushers.len(), "publishing");
+        self.parts.desired.send_replace(Some(Arc::new(Desired::new(position, FleetSettings { session_key }, tenants, keep))));
     }
 
-    fn write_finalizers(&mut self, now: Instant) {
+    fn write_finalizers(&mut self, term: &Term, now: Instant) {
         while self.writing.len() < WRITES_MAX {
             let Some(key) = self.finalizers.pop_due(now) else { return };
             let Some(entry) = self.index.get(&key) else { continue };
@@ -460,11 +485,17 @@ impl Controller {
                 continue;
             }
             let (client, object) = (self.client.clone(), entry.object.clone());
-            self.jobs.spawn(async move { Done::FinalizerWritten(key, write_finalizer(client, &object, wanted).await) });
+            let term = term.clone();
+            self.jobs.spawn(async move {
+                match term.during(write_finalizer(client, &object, wanted)).await {
+                    Some(result) => Done::FinalizerWritten(key, result),
+                    None => Done::TooLate(key),
+                }
+            });
         }
     }
 
-    fn write_statuses(&mut self, now: Instant) {
+    fn write_statuses(&mut self, term: &Term, now: Instant) {
         for _ in 0..STATUSES_PER_TURN {
             if self.writing.len() >= WRITES_MAX {
                 return;
@@ -479,15 +510,17 @@ impl Controller {
             let times = (now, Timestamp::now());
             let Decision { status, news } = self.reporting.decide(&key, &facts, entry.status.as_ref(), &self.parts.metrics, times);
             for news in news {
-                self.parts.events.tell(&key, &entry.object.uid, news);
+                self.parts.events.tell(term, &key, &entry.object.uid, news);
             }
             let Some(status) = status else { continue };
             let write = StatusWrite { object: entry.object.clone(), before: entry.status.clone(), status };
-            let client = self.client.clone();
+            let (client, term) = (self.client.clone(), term.clone());
             self.writing.insert(key);
             self.jobs.spawn(async move {
-                let result = write_status(client, &write.object, &write.status).await;
-                Done::StatusWritten(Box::new(write), result)
+                match term.during(write_status(client, &write.object, &write.status)).await {
+                    Some(result) => Done::StatusWritten(Box::new(write), result),
+                    None => Done::TooLate(write.object.key),
+                }
             });
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use carillon_tenant::{
-    TenantId, TenantMessage,
+    Position, TenantId, TenantMessage,
     push::{FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot},
 };
 use flate2::{Compression, write::GzEncoder};
@@ -20,6 +20,8 @@ const GZIP_BYTES_MIN: usize = 1024;
 /// What every server pod should run: one immutable state, swapped whole.
 #[derive(Debug)]
 pub struct Desired {
+    /// Which of all states this is.
+    pub position: Position,
     /// What all servers share.
     pub fleet: FleetSettings,
     /// The digest of `fleet`.
@@ -33,8 +35,13 @@ pub struct Desired {
 
 impl Desired {
     /// Puts together what pods should run.
-    pub fn new(fleet: FleetSettings, tenants: BTreeMap<TenantId, Arc<TenantMessage>>, keep: BTreeSet<TenantId>) -> Self {
-        Self { fleet_digest: fleet.digest(), fleet, tenants, keep, snapshot: OnceLock::new() }
+    pub fn new(
+        position: Position,
+        fleet: FleetSettings,
+        tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
+        keep: BTreeSet<TenantId>,
+    ) -> Self {
+        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, snapshot: OnceLock::new() }
     }
 
     /// The snapshot of all of it, encoded once for all pods. Costs milliseconds per thousand tenants the first time.
@@ -46,6 +53,7 @@ impl Desired {
         let encode = || {
             Body::encode(&Snapshot {
                 protocol_version: PROTOCOL_VERSION,
+                position: self.position,
                 fleet: self.fleet.clone(),
                 tenants: self.tenants.values().map(|message| TenantMessage::clone(message)).collect(),
                 keep: self.keep.iter().cloned().collect(),

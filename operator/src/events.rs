@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{metrics::Metrics, object::ObjectKey, status::find};
+use crate::{metrics::Metrics, object::ObjectKey, status::find, term::Term};
 
 /// Events waiting to be recorded; more are lost, and counted.
 const QUEUE: usize = 1024;
@@ -67,7 +67,7 @@ pub fn news(before: Option<&RealtimeTenantStatus>, after: &RealtimeTenantStatus,
 /// Takes Events and records them, one after the other, in a task of its own.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<(ObjectReference, News)>,
+    queue: mpsc::Sender<(Term, ObjectReference, News)>,
     metrics: Arc<Metrics>,
 }
 
@@ -79,8 +79,8 @@ impl Events {
         Self { queue, metrics }
     }
 
-    /// Tells `news` about the object, unless too much waits to be told.
-    pub fn tell(&self, key: &ObjectKey, uid: &str, news: News) {
+    /// Tells `news` about the object as long as `term` lasts, unless too much waits to be told.
+    pub fn tell(&self, term: &Term, key: &ObjectKey, uid: &str, news: News) {
         let object = ObjectReference {
             api_version: Some(RealtimeTenant::api_version(&()).into_owned()),
             kind: Some(RealtimeTenant::kind(&()).into_owned()),
@@ -89,15 +89,18 @@ impl Events {
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
-        if self.queue.try_send((object, news)).is_err() {
+        if self.queue.try_send((term.clone(), object, news)).is_err() {
             self.metrics.event_lost();
         }
     }
 }
 
-async fn record(client: Client, metrics: Arc<Metrics>, mut queue: mpsc::Receiver<(ObjectReference, News)>) {
+async fn record(client: Client, metrics: Arc<Metrics>, mut queue: mpsc::Receiver<(Term, ObjectReference, News)>) {
     let mut told: HashMap<(Option<String>, News), Instant> = HashMap::new();
-    while let Some((object, news)) = queue.recv().await {
+    while let Some((term, object, news)) = queue.recv().await {
+        if !term.lasts() {
+            continue;
+        }
         let now = Instant::now();
         told.retain(|_, at| now.duration_since(*at) < REPEAT_AFTER);
         if told.insert((object.uid.clone(), news.clone()), now).is_some() {
@@ -114,8 +117,9 @@ async fn record(client: Client, metrics: Arc<Metrics>, mut queue: mpsc::Receiver
         };
         // A recorder folds what has the same reason into one Event and keeps its first note; a new one each time keeps them apart.
         let recorder = Recorder::new(client.clone(), Reporter::from(REPORTER));
-        match timeout(RECORD_TIMEOUT, recorder.publish(&event, &object)).await {
-            Ok(Ok(())) => {}
+        match timeout(RECORD_TIMEOUT, term.during(recorder.publish(&event, &object))).await {
+            // What is left of a term that is over is the next leader's to tell.
+            Ok(Some(Ok(())) | None) => {}
             failed => {
                 metrics.event_lost();
                 tracing::debug!(object = object.name, ?failed, "Event not recorded");

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use carillon_crds::RealtimeTenantSpec;
 use carillon_tenant::{
-    ConfigVersion, Limit, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage, compile,
+    ConfigVersion, Limit, Position, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage, compile,
     push::{Applied, FleetSettings, PROTOCOL_VERSION, State, TenantUsage, digest},
 };
 use kube::api::DynamicObject;
@@ -80,9 +80,12 @@ pub fn fleet() -> FleetSettings {
     FleetSettings { session_key: SecretBytes::from(vec![7; 32]) }
 }
 
+/// What [`desired`] leads to, and where [`state`] is.
+pub const POSITION: Position = Position::new(1, 1);
+
 pub fn desired(messages: &[TenantMessage], keep: &[&str]) -> Desired {
     let tenants = messages.iter().map(|message| (message.tenant_id.clone(), Arc::new(message.clone()))).collect();
-    Desired::new(fleet(), tenants, keep.iter().map(|text| id(text)).collect::<BTreeSet<_>>())
+    Desired::new(POSITION, fleet(), tenants, keep.iter().map(|text| id(text)).collect::<BTreeSet<_>>())
 }
 
 /// The state of a pod that was programmed with [`fleet`].
@@ -92,6 +95,7 @@ pub fn state(boot_id: &str, messages: &[&TenantMessage]) -> State {
         protocol_version: PROTOCOL_VERSION,
         boot_id: boot_id.to_owned(),
         programmed: true,
+        position: POSITION,
         fleet_digest: Some(fleet().digest()),
         digest: digest_of(&applied),
         applied,

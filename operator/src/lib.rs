@@ -4,6 +4,9 @@
 //! Five watches feed one loop (`controller`), which keeps an index of all tenants (`index`) and publishes what pods should run
 //! (`desired`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`) and one of what
 //! tenants use there (`usage`), from which statuses follow (`facts`, `status`). Nothing is pushed before everything was listed and compiled.
+//!
+//! Of several replicas one leads (`lease`, `election`) and does all of this, in terms with an epoch each (`term`); the others only watch and
+//! compile, so that any of them can go on at once.
 
 mod acks;
 mod admin_client;
@@ -13,13 +16,17 @@ mod classes;
 mod controller;
 mod deletion;
 mod desired;
+mod election;
 mod events;
 mod facts;
 #[cfg(test)]
 mod fixtures;
 mod fleet;
+mod gather;
 mod health;
 mod index;
+mod lease;
+mod lease_store;
 mod metrics;
 mod object;
 mod pusher;
@@ -28,6 +35,7 @@ mod resolve;
 mod schedule;
 mod session_key;
 mod status;
+mod term;
 mod tls;
 mod usage;
 mod watches;
@@ -73,16 +81,35 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         exchanges: Arc::new(Semaphore::new(pusher::EXCHANGES_MAX)),
         metrics: Arc::clone(&metrics),
     };
+    let store = lease_store::KubernetesLease::new(client.clone(), &args.namespace, args.lease_name);
+    let identity = args.identity.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    let (elector, term) = lease::Elector::new(store, identity.clone(), readiness.clone(), Arc::clone(&metrics));
     let events = events::Events::spawn(client.clone(), Arc::clone(&metrics));
-    let parts =
-        controller::Parts { desired, pushers, reports, session_key, readiness: readiness.clone(), events, metrics: Arc::clone(&metrics) };
+    let parts = controller::Parts {
+        desired,
+        pushers,
+        reports,
+        session_key,
+        term,
+        readiness: readiness.clone(),
+        events,
+        metrics: Arc::clone(&metrics),
+    };
 
     let listener = TcpListener::bind(args.health_listen).await.with_context(|| format!("--health-listen {}", args.health_listen))?;
-    tracing::info!(namespace = args.namespace, service = args.admin_service, health = %args.health_listen, "started");
+    let health = listener.local_addr().context("--health-listen")?;
+    tracing::info!(identity, namespace = args.namespace, service = args.admin_service, %health, "started");
     let health = health::serve(listener, readiness, metrics, shutdown.clone());
-    let controller = controller::run(client, &args.namespace, &args.admin_service, parts, shutdown);
-    let (health, ()) = tokio::join!(health, controller);
+    let candidacy = CancellationToken::new();
+    let elector = tokio::spawn(elector.run(candidacy.clone()));
+    let controller = async {
+        controller::run(client, &args.namespace, &args.admin_service, parts, shutdown).await;
+        // Only now, when nothing is written or pushed any more, may another lead.
+        candidacy.cancel();
+    };
+    let (health, (), elected) = tokio::join!(health, controller, elector);
     tracing::info!("ended");
+    elected.context("leader election")?;
     health.context("health endpoints")
 }
 

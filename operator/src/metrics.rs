@@ -28,6 +28,7 @@ pub struct Metrics {
     tenants: Family<TenantStateLabel, Gauge>,
     status_writes: Family<WriteLabel, Counter>,
     events_lost: Counter,
+    leader: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -108,6 +109,8 @@ label_values!(
         Malformed = "malformed",
         /// The server ran something else than was thought.
         Conflict = "conflict",
+        /// A later leader had pushed before.
+        StaleEpoch = "stale_epoch",
     }
 );
 
@@ -164,6 +167,7 @@ impl From<&Result<Touched, Trouble>> for PushResult {
             Err(Trouble::Refused) => Self::Refused,
             Err(Trouble::Malformed) => Self::Malformed,
             Err(Trouble::Conflict) => Self::Conflict,
+            Err(Trouble::StaleEpoch(_)) => Self::StaleEpoch,
         }
     }
 }
@@ -181,6 +185,7 @@ impl Default for Metrics {
             tenants: Family::default(),
             status_writes: Family::default(),
             events_lost: Counter::default(),
+            leader: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("carillon_operator_reconciles", "Tenants resolved and compiled", metrics.reconciles.clone());
@@ -190,6 +195,7 @@ impl Default for Metrics {
         registry.register("carillon_operator_tenants", "RealtimeTenants", metrics.tenants.clone());
         registry.register("carillon_operator_status_writes", "Writes of tenants' and classes' status", metrics.status_writes.clone());
         registry.register("carillon_operator_events_lost", "Kubernetes Events that were not recorded", metrics.events_lost.clone());
+        registry.register("carillon_operator_leader", "1 on the replica that leads", metrics.leader.clone());
         registry.register_collector(Box::new(Process));
         // Series exist from the start, so that rates over them do, too.
         for outcome in Outcome::ALL {
@@ -245,6 +251,11 @@ impl Metrics {
     /// A status was written, or not.
     pub fn status_written(&self, result: WriteResult) {
         self.status_writes.get_or_create(&WriteLabel { result }).inc();
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 
     /// A Kubernetes Event was not recorded.
@@ -308,6 +319,7 @@ mod tests {
     #[test]
     fn names_are_what_dashboards_ask_for() {
         let metrics = Metrics::default();
+        metrics.leads(true);
         metrics.pushed(PushResult::Ok, Duration::from_millis(3));
         metrics.pods([PodState::Programmed, PodState::Programmed, PodState::Troubled]);
         metrics.tenant_moved(None, Some(TenantState::Pending));
@@ -325,6 +337,7 @@ mod tests {
             "carillon_operator_tenants{state=\"pending\"} 0",
             "carillon_operator_status_writes_total{result=\"ok\"} 0",
             "carillon_operator_events_lost_total 0",
+            "carillon_operator_leader 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -21,6 +21,7 @@ use crate::{
     desired::{Body, Desired},
     fleet::{Pod, PodUid},
     metrics::{Metrics, PushResult},
+    term::Term,
     tls::Identity,
     usage::UsageLedger,
 };
@@ -70,8 +71,8 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Starts the task of `pod`.
-    pub fn spawn(uid: PodUid, pod: Pod, context: Context) -> Self {
+    /// Starts the task of `pod`. It does nothing any more once `term` is over.
+    pub fn spawn(uid: PodUid, pod: Pod, context: Context, term: Term) -> Self {
         let (sender, receiver) = watch::channel(pod);
         let (ledger, usage) = (Arc::<Ledger>::default(), Arc::new(UsageLedger::new(Instant::now())));
         let task = Task {
@@ -81,12 +82,16 @@ impl Pusher {
             usage: Arc::clone(&usage),
             client: AdminClient::new(Arc::clone(&context.identity)),
             context,
+            term: term.clone(),
             known: false,
             failures: 0,
             asked: Instant::now(),
             usage_due: usage::first(),
         };
-        Self { ledger, usage, pod: sender, task: tokio::spawn(task.run()) }
+        let task = tokio::spawn(async move {
+            let _ = term.during(task.run()).await;
+        });
+        Self { ledger, usage, pod: sender, task }
     }
 
     /// The pod as it was last seen.
@@ -117,6 +122,7 @@ struct Task {
     usage: Arc<UsageLedger>,
     client: AdminClient,
     context: Context,
+    term: Term,
     /// False: the pod must be asked before anything is pushed.
     known: bool,
     failures: u32,
@@ -165,6 +171,9 @@ impl Task {
             let _permit = self.context.exchanges.acquire().await;
             self.client.state(address).await?
         };
+        if state.position.epoch > self.term.epoch() {
+            return Err(Trouble::StaleEpoch(state.position.epoch));
+        }
         self.known = true;
         let agrees = self.ledger.agrees_with(&state);
         if !agrees {
@@ -227,6 +236,11 @@ impl Task {
     /// Reports the trouble and waits: exponentially longer, fully jittered, and no longer than until the pod changes.
     async fn fail(&mut self, trouble: Trouble) {
         self.known = false;
+        if let Trouble::StaleEpoch(epoch) = trouble {
+            tracing::warn!(pod = self.pod.borrow().name, %epoch, ours = %self.term.epoch(), "a later leader has pushed to the pod");
+            // The task ends with the term.
+            self.term.heard(epoch);
+        }
         tracing::debug!(pod = self.pod.borrow().name, %trouble, failures = self.failures, "exchange failed");
         // The pod is well; only what was thought of it was wrong.
         if trouble != Trouble::Conflict {

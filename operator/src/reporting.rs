@@ -90,6 +90,12 @@ impl Reporting {
         }
     }
 
+    /// Another replica reports from now on.
+    pub fn retire(&mut self, metrics: &Metrics) {
+        self.told.values().for_each(|told| metrics.tenant_moved(told.state, None));
+        *self = Self::default();
+    }
+
     /// What to write and to tell now.
     pub fn decide(
         &mut self,

@@ -15,7 +15,8 @@ use axum::{
 };
 use bytes::Bytes;
 use carillon_tenant::push::{
-    DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, USAGE_PATH, UsageReport,
+    Answer, Conflict, ConflictCode, DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, Snapshot,
+    State, USAGE_PATH, UsageReport,
 };
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, StatusCode, header};
@@ -23,7 +24,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use crate::config_store::{BaseMismatch, ConfigStore};
+use crate::config_store::ConfigStore;
 
 /// Pushes that are read and applied at a time. Each may be as large as [`PUSH_BYTES_MAX`]; a leader that has just been replaced may
 /// still be sending when its successor comes.
@@ -57,16 +58,19 @@ async fn usage(Shared(api): Shared<Api>) -> Json<UsageReport> {
 
 async fn replace(Shared(api): Shared<Api>, request: Request) -> Response {
     let store = api.store.clone();
-    push(&api, request, move |snapshot: Snapshot| Json(store.replace(snapshot)).into_response()).await
+    push(&api, request, move |snapshot: Snapshot| answer(&store, store.replace(snapshot))).await
 }
 
 async fn change(Shared(api): Shared<Api>, request: Request) -> Response {
     let store = api.store.clone();
-    let apply = move |delta: Delta| match store.change(delta) {
+    push(&api, request, move |delta: Delta| answer(&store, store.change(delta))).await
+}
+
+fn answer(store: &ConfigStore, applied: Result<Answer, ConflictCode>) -> Response {
+    match applied {
         Ok(answer) => Json(answer).into_response(),
-        Err(BaseMismatch) => (StatusCode::CONFLICT, Json(store.state())).into_response(),
-    };
-    push(&api, request, apply).await
+        Err(code) => (StatusCode::CONFLICT, Json(Conflict { code, state: store.state() })).into_response(),
+    }
 }
 
 /// Reads a push and hands it to `apply`. Unpacking, parsing and preparing keys are work for a thread of their own.

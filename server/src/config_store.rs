@@ -8,8 +8,8 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
-    ConfigVersion, OriginPolicy, TenantConfig, TenantId, TenantMessage,
-    push::{Answer, Applied, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
+    ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
+    push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
 use crate::{fan_out::Tenant, fleet::Fleet, metrics::Metrics, origin_index::OriginIndex};
@@ -27,6 +27,8 @@ struct Inner {
     view: ArcSwap<View>,
     /// Held by the one push that is being applied.
     applying: Mutex<()>,
+    /// The latest that a push came with, whatever became of it: what comes with an earlier one is too late.
+    position: Mutex<Position>,
     heard_at: Mutex<Option<Instant>>,
 }
 
@@ -40,10 +42,6 @@ pub struct View {
     /// What all servers share; `None` until the first snapshot.
     pub settings: Option<FleetSettings>,
 }
-
-/// Why a delta can't be applied: it is on top of something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BaseMismatch;
 
 impl View {
     /// The tenant of that id.
@@ -77,6 +75,7 @@ impl ConfigStore {
             fleet,
             view: ArcSwap::default(),
             applying: Mutex::default(),
+            position: Mutex::default(),
             heard_at: Mutex::default(),
         }))
     }
@@ -104,11 +103,13 @@ impl ConfigStore {
     /// What is in force, for the operator.
     pub fn state(&self) -> State {
         self.hear();
+        let position = *self.0.position.lock().expect("no panic under this lock");
         let view = self.view();
         State {
             protocol_version: carillon_tenant::push::PROTOCOL_VERSION,
             boot_id: self.0.boot_id.clone(),
             programmed: view.settings.is_some(),
+            position,
             fleet_digest: view.settings.as_ref().map(carillon_tenant::push::FleetSettings::digest),
             digest: digest_of(&view),
             applied: view.tenants.values().map(|tenant| applied(tenant)).collect(),
@@ -122,27 +123,45 @@ impl ConfigStore {
     }
 
     /// Replaces everything. Tenants that are refused, and those the snapshot says to keep, stay as they are.
-    pub fn replace(&self, snapshot: Snapshot) -> Answer {
-        let Snapshot { fleet, tenants, keep, .. } = snapshot;
+    ///
+    /// # Errors
+    ///
+    /// [`ConflictCode`] when something newer was pushed before.
+    pub fn replace(&self, snapshot: Snapshot) -> Result<Answer, ConflictCode> {
+        let Snapshot { position, fleet, tenants, keep, .. } = snapshot;
         let mentioned: HashSet<TenantId> = tenants.iter().map(|tenant| tenant.tenant_id.clone()).chain(keep).collect();
         let _applying = self.0.applying.lock().expect("no panic under this lock");
+        self.advance(position)?;
         let removals = self.view().tenants.keys().filter(|id| !mentioned.contains(*id)).cloned().collect();
-        self.apply(Some(fleet), tenants, removals)
+        Ok(self.apply(Some(fleet), tenants, removals))
     }
 
     /// Applies a change on top of the state that its base digest names.
     ///
     /// # Errors
     ///
-    /// [`BaseMismatch`] when that is not what is in force.
-    pub fn change(&self, delta: Delta) -> Result<Answer, BaseMismatch> {
+    /// [`ConflictCode`] when that is not what is in force, or something newer was pushed before.
+    pub fn change(&self, delta: Delta) -> Result<Answer, ConflictCode> {
         let _applying = self.0.applying.lock().expect("no panic under this lock");
+        self.advance(delta.position)?;
         let view = self.view();
         if view.settings.is_none() || digest_of(&view) != delta.base_digest {
-            return Err(BaseMismatch);
+            return Err(ConflictCode::BaseDigest);
         }
         drop(view);
         Ok(self.apply(None, delta.upserts, delta.removals))
+    }
+
+    /// Notes where a push leads to, unless that is behind.
+    fn advance(&self, position: Position) -> Result<(), ConflictCode> {
+        let mut latest = self.0.position.lock().expect("no panic under this lock");
+        if position < *latest {
+            tracing::warn!(%position, latest = %*latest, "push refused: it comes too late");
+            let same_leader = position.epoch == latest.epoch;
+            return Err(if same_leader { ConflictCode::StaleSeq } else { ConflictCode::StaleEpoch });
+        }
+        *latest = position;
+        Ok(())
     }
 
     fn apply(&self, settings: Option<FleetSettings>, upserts: Vec<TenantMessage>, removals: Vec<TenantId>) -> Answer {

@@ -31,4 +31,4 @@ pub use quota_fields::effective;
 pub use refusal::{Code, Refusal, Scope};
 pub use secret::SecretBytes;
 pub use selector::Labels;
-pub use version::ConfigVersion;
+pub use version::{ConfigVersion, Epoch, Position};

@@ -1,7 +1,8 @@
 //! What the operator and the servers say to each other over the admin port.
 //!
 //! A pod that is new to the operator is asked for its [`State`]. One that runs nothing, or too much else, gets a [`Snapshot`]; all
-//! others get a [`Delta`] on top of what they are known to run. Each push is answered with an [`Answer`], tenant by tenant.
+//! others get a [`Delta`] on top of what they are known to run. Each push is answered with an [`Answer`], tenant by tenant, or with a
+//! [`Conflict`]. A pod that a new leader has nothing to tell gets an empty delta: from then on it takes no push of an earlier leader.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +10,12 @@ use carillon_crds::Permission;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Code, ConfigVersion, OriginPattern, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage};
+use crate::{Code, ConfigVersion, OriginPattern, Position, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage};
 
 /// The version of this protocol. A server answers a push of another version with 400 and the code `protocol_version`.
+///
+/// What was added before the first release is of version 1. After it, whatever a server of the version before would refuse or
+/// misunderstand makes another version.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// `GET`: the server's [`State`].
 pub const STATE_PATH: &str = "/v1/config/state";
@@ -82,6 +86,8 @@ impl FleetSettings {
 pub struct Snapshot {
     /// [`PROTOCOL_VERSION`].
     pub protocol_version: u32,
+    /// Where this leads to. A server that was brought further answers 409 and a [`Conflict`].
+    pub position: Position,
     /// What all servers share.
     pub fleet: FleetSettings,
     /// Every tenant that compiles.
@@ -90,12 +96,14 @@ pub struct Snapshot {
     pub keep: Vec<TenantId>,
 }
 
-/// What changed since the state whose digest is `base_digest`. A server whose digest is another answers 409 and its [`State`].
+/// What changed since the state whose digest is `base_digest`. A server whose digest is another answers 409 and a [`Conflict`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Delta {
     /// [`PROTOCOL_VERSION`].
     pub protocol_version: u32,
+    /// Where this leads to. A server that was brought further answers 409 and a [`Conflict`].
+    pub position: Position,
     /// The [`digest`] of what the server should be running before.
     pub base_digest: String,
     /// New and changed tenants.
@@ -114,6 +122,9 @@ pub struct State {
     pub boot_id: String,
     /// False until the first snapshot: the server serves nobody.
     pub programmed: bool,
+    /// The latest that any push to this process came with: it takes none of an earlier one.
+    #[serde(default)]
+    pub position: Position,
     /// The [`FleetSettings::digest`] of the settings it runs; absent until the first snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet_digest: Option<String>,
@@ -208,11 +219,33 @@ pub struct FleetUsage {
     pub messages_per_second: u64,
 }
 
-/// What a server says when it can't take a push at all: with 400, 409 or 413.
+/// What a server says, with 409, to a push that doesn't go with what it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Conflict {
+    /// What is wrong.
+    pub code: ConflictCode,
+    /// What the server runs.
+    pub state: State,
+}
+
+/// Why a push doesn't go with what a server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictCode {
+    /// The server runs something else than what the delta is on top of.
+    BaseDigest,
+    /// A later leader has pushed since: the one that hears this is none any more.
+    StaleEpoch,
+    /// The same leader has pushed something newer since.
+    StaleSeq,
+}
+
+/// What a server says when it can't take a push at all: with 400, 408, 413 or 415.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PushError {
-    /// `protocol_version`, `malformed`, `base_digest` or `too_large`.
+    /// `protocol_version`, `malformed` or `too_large`.
     pub code: String,
     /// For people.
     pub message: String,

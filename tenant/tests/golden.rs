@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use carillon_crds::{Limit, RealtimeTenantSpec};
 use carillon_tenant::{
-    Code, Permission, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
+    Code, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
     compile::compile,
     push::{
-        Answer, Applied, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State, TenantUsage,
-        UsageReport, digest,
+        Answer, Applied, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State,
+        TenantUsage, UsageReport, digest,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -78,26 +78,39 @@ fn pushes_and_answers() {
     let applied = Applied { tenant_id: message.tenant_id.clone(), config_version: message.config_version.clone() };
     let digest = digest([(&applied.tenant_id, &applied.config_version)]);
     golden("tenant.json", &message);
+    let position = Position::new(3, 41);
     let kept = TenantId::new("globex").unwrap();
     golden(
         "snapshot.json",
-        &Snapshot { protocol_version: PROTOCOL_VERSION, fleet: settings.clone(), tenants: vec![message.clone()], keep: vec![kept.clone()] },
+        &Snapshot {
+            protocol_version: PROTOCOL_VERSION,
+            position,
+            fleet: settings.clone(),
+            tenants: vec![message.clone()],
+            keep: vec![kept.clone()],
+        },
     );
     golden(
         "delta.json",
-        &Delta { protocol_version: PROTOCOL_VERSION, base_digest: digest.clone(), upserts: vec![message.clone()], removals: vec![kept] },
-    );
-    golden(
-        "state.json",
-        &State {
+        &Delta {
             protocol_version: PROTOCOL_VERSION,
-            boot_id: "00c0ffee".into(),
-            programmed: true,
-            fleet_digest: Some(settings.digest()),
-            digest: digest.clone(),
-            applied: vec![applied.clone()],
+            position,
+            base_digest: digest.clone(),
+            upserts: vec![message.clone()],
+            removals: vec![kept],
         },
     );
+    let state = State {
+        protocol_version: PROTOCOL_VERSION,
+        boot_id: "00c0ffee".into(),
+        programmed: true,
+        position,
+        fleet_digest: Some(settings.digest()),
+        digest: digest.clone(),
+        applied: vec![applied.clone()],
+    };
+    golden("state.json", &state);
+    golden("conflict.json", &Conflict { code: ConflictCode::StaleEpoch, state });
     let rejected = Rejected {
         tenant_id: TenantId::new("initech").unwrap(),
         config_version: message.config_version.clone(),
@@ -116,7 +129,10 @@ fn pushes_and_answers() {
         limited: vec![Code::ConnectionsMax, Code::MessagesRate],
     };
     golden("usage.json", &UsageReport { boot_id: "00c0ffee".into(), tenants: vec![usage] });
-    golden("push-error.json", &PushError { code: "base_digest".into(), message: "this server runs something else".into() });
+    golden(
+        "push-error.json",
+        &PushError { code: "malformed".into(), message: "position is not what the protocol says, at line 1 column 40".into() },
+    );
 }
 
 #[test]

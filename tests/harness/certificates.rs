@@ -53,11 +53,7 @@ impl Authority {
     /// When TLS does not like our certificates.
     pub fn operator_of(&self, admin: SocketAddr) -> (reqwest::Client, String) {
         let (certificate, key) = self.sign(OPERATOR);
-        let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).expect("a certificate and its key");
-        let authority = reqwest::Certificate::from_pem(self.pem.as_bytes()).expect("a certificate");
-        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).resolve(SERVER, admin);
-        let client = client.tls_certs_only([authority]).identity(identity).build().expect("TLS can be set up");
-        (client, format!("https://{SERVER}:{}", admin.port()))
+        operator_with(&self.pem, &certificate, &key, admin)
     }
 
     fn sign(&self, name: &str) -> (String, String) {
@@ -67,6 +63,19 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign").pem();
         (certificate, key.serialize_pem())
     }
+}
+
+/// The client for the admin port of one server of whoever holds the operator's certificate, and where it is asked. All are PEM.
+///
+/// # Panics
+///
+/// When TLS does not like them.
+pub fn operator_with(authority: &str, certificate: &str, key: &str, admin: SocketAddr) -> (reqwest::Client, String) {
+    let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).expect("a certificate and its key");
+    let authority = reqwest::Certificate::from_pem(authority.as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).resolve(SERVER, admin);
+    let client = client.tls_certs_only([authority]).identity(identity).build().expect("TLS can be set up");
+    (client, format!("https://{SERVER}:{}", admin.port()))
 }
 
 impl Default for Authority {

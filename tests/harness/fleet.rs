@@ -12,7 +12,7 @@ use carillon_server::{
     fan_out::{Message, Publication, Target, Tenant as LiveTenant, Usage},
 };
 use carillon_tenant::{
-    OriginPolicy, RoomName,
+    OriginPolicy, Position, RoomName,
     push::{Answer, FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 use serde_json::{Value, value::to_raw_value};
@@ -111,12 +111,14 @@ impl Fleet {
     }
 
     fn replace(server: &Server, tenants: &[Tenant]) -> Answer {
-        server.core().config.replace(Snapshot {
+        let snapshot = Snapshot {
             protocol_version: PROTOCOL_VERSION,
+            position: Position::default(),
             fleet: FleetSettings { session_key: vec![7; 32].into() },
             tenants: tenants.iter().map(Tenant::compile).collect(),
             keep: Vec::new(),
-        })
+        };
+        server.core().config.replace(snapshot).expect("nobody else pushes")
     }
 
     /// Where the first server is.

@@ -7,7 +7,7 @@ use std::{
 
 use carillon_server::config_store::ConfigStore;
 use carillon_tenant::{
-    TenantId,
+    Position, TenantId,
     push::{FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 use tokio::sync::watch;
@@ -120,8 +120,15 @@ impl Live {
         let Program { served, mut keep, findings } = program;
         keep.extend(unreadable);
         let tenants = served.iter().map(|served| served.message.clone()).collect();
-        let snapshot = Snapshot { protocol_version: PROTOCOL_VERSION, fleet: self.settings.clone(), tenants, keep: keep.clone() };
-        let answer = self.store.replace(snapshot);
+        let snapshot = Snapshot {
+            protocol_version: PROTOCOL_VERSION,
+            position: Position::default(),
+            fleet: self.settings.clone(),
+            tenants,
+            keep: keep.clone(),
+        };
+        // There is no other who pushes, and each of these snapshots has the same position.
+        let answer = self.store.replace(snapshot).expect("no push overtakes the only one who pushes");
         for rejected in answer.rejected {
             tracing::error!(tenant = %rejected.tenant_id, field = rejected.field, "rejected: {}", rejected.message);
         }

@@ -9,7 +9,7 @@ use kube::{
 use tokio::time::Instant;
 
 use super::{CLASSES, Controller, Done, EventOf, NAMESPACES, is_gone};
-use crate::{classes::ClassObject, metrics::WriteResult, watches::Seen, writer::write_class_status};
+use crate::{classes::ClassObject, metrics::WriteResult, term::Term, watches::Seen, writer::write_class_status};
 
 /// A status of a class that was written, or not.
 pub struct ClassWrite {
@@ -56,7 +56,7 @@ impl Controller {
         !self.parts.readiness.is_missing(CLASSES) && !self.parts.readiness.is_missing(NAMESPACES)
     }
 
-    pub(super) fn write_class_statuses(&mut self, now: Instant) {
+    pub(super) fn write_class_statuses(&mut self, term: &Term, now: Instant) {
         for name in self.index.classes_mut().take_touched() {
             self.class_reporting.touch(&name, now);
         }
@@ -66,10 +66,12 @@ impl Controller {
             let times = (now, Timestamp::now());
             let Some(status) = self.class_reporting.decide(&name, &facts, entry.status.as_ref(), times) else { continue };
             let write = ClassWrite { name, uid: entry.object.uid.clone(), status };
-            let client = self.client.clone();
+            let (client, term) = (self.client.clone(), term.clone());
             self.jobs.spawn(async move {
-                let result = write_class_status(client, &write.name, &write.uid, &write.status).await;
-                Done::ClassStatusWritten(Box::new(write), result)
+                match term.during(write_class_status(client, &write.name, &write.uid, &write.status)).await {
+                    Some(result) => Done::ClassStatusWritten(Box::new(write), result),
+                    None => Done::ClassTooLate(write.name),
+                }
             });
         }
     }

@@ -1,5 +1,7 @@
 //! The pusher against a server that speaks the push protocol over real mutual TLS.
 
+mod terms;
+
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -9,8 +11,11 @@ use std::{
 };
 
 use carillon_tenant::{
-    ConfigVersion, RejectionCode, TenantId, TenantMessage,
-    push::{Answer, Applied, DELTA_PATH, Delta, Rejected, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, USAGE_PATH, UsageReport, digest},
+    ConfigVersion, Epoch, Position, RejectionCode, TenantId, TenantMessage,
+    push::{
+        Answer, Applied, Conflict, ConflictCode, DELTA_PATH, Delta, Rejected, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, USAGE_PATH,
+        UsageReport, digest,
+    },
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Bytes, header::CONTENT_ENCODING, server::conn::http1, service::service_fn};
@@ -27,7 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::{
     acks::Standing,
-    fixtures::{desired, fleet, id, message, tenant_usage},
+    fixtures::{POSITION, desired, fleet, id, message, tenant_usage},
     usage::Heard,
 };
 
@@ -38,6 +43,7 @@ const SERVER_NAME: &str = "carillon-server";
 struct Model {
     boots: u32,
     fleet_digest: Option<String>,
+    position: Position,
     applied: BTreeMap<TenantId, ConfigVersion>,
     refuses: Option<TenantId>,
     requests: Vec<String>,
@@ -65,6 +71,7 @@ impl Model {
             protocol_version: 1,
             boot_id: self.boot_id(),
             programmed: self.fleet_digest.is_some(),
+            position: self.position,
             fleet_digest: self.fleet_digest.clone(),
             digest: self.digest(),
             applied: self.applied.iter().map(applied).collect(),
@@ -85,6 +92,19 @@ impl Model {
         Answer { boot_id: self.boot_id(), digest: self.digest(), applied, rejected }
     }
 
+    fn refuse_stale(&mut self, position: Position) -> Option<(StatusCode, Vec<u8>)> {
+        if position < self.position {
+            let same_leader = position.epoch == self.position.epoch;
+            return Some(self.conflict(if same_leader { ConflictCode::StaleSeq } else { ConflictCode::StaleEpoch }));
+        }
+        self.position = position;
+        None
+    }
+
+    fn conflict(&self, code: ConflictCode) -> (StatusCode, Vec<u8>) {
+        (StatusCode::CONFLICT, serde_json::to_vec(&Conflict { code, state: self.state() }).unwrap())
+    }
+
     fn answer(&mut self, method: &str, path: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
         if path == USAGE_PATH {
             // Comes at any time, so it is no part of the story that `requests` tells.
@@ -101,6 +121,9 @@ impl Model {
             ("GET", STATE_PATH) => serde_json::to_vec(&self.state()),
             ("PUT", SNAPSHOT_PATH) => {
                 let snapshot: Snapshot = serde_json::from_slice(body).unwrap();
+                if let Some(refused) = self.refuse_stale(snapshot.position) {
+                    return refused;
+                }
                 self.fleet_digest = Some(snapshot.fleet.digest());
                 let wanted: Vec<_> = snapshot.tenants.iter().map(|message| &message.tenant_id).chain(&snapshot.keep).cloned().collect();
                 self.applied.retain(|tenant, _| wanted.contains(tenant));
@@ -108,8 +131,11 @@ impl Model {
             }
             ("PATCH", DELTA_PATH) => {
                 let delta: Delta = serde_json::from_slice(body).unwrap();
+                if let Some(refused) = self.refuse_stale(delta.position) {
+                    return refused;
+                }
                 if delta.base_digest != self.digest() {
-                    return (StatusCode::CONFLICT, serde_json::to_vec(&self.state()).unwrap());
+                    return self.conflict(ConflictCode::BaseDigest);
                 }
                 self.applied.retain(|tenant, _| !delta.removals.contains(tenant));
                 serde_json::to_vec(&self.take(delta.upserts))
@@ -216,6 +242,8 @@ struct Operator {
     pusher: Pusher,
     reports: mpsc::Receiver<Report>,
     directory: PathBuf,
+    until: Option<watch::Sender<Instant>>,
+    heard: watch::Receiver<Epoch>,
 }
 
 impl Operator {
@@ -234,8 +262,11 @@ impl Operator {
             metrics: Arc::default(),
         };
         let pod = Pod { name: "server-0".to_owned(), address, ready: false };
-        let pusher = Pusher::spawn(PodUid("uid".to_owned()), pod, context);
-        Self { desired, pusher, reports, directory }
+        let (until, term) = watch::channel(Instant::now() + Duration::from_secs(3600));
+        let (heard_sender, heard) = watch::channel(Epoch::default());
+        let term = Term::new(POSITION.epoch, term, Arc::new(heard_sender));
+        let pusher = Pusher::spawn(PodUid("uid".to_owned()), pod, context, term);
+        Self { desired, pusher, reports, directory, until: Some(until), heard }
     }
 
     fn publish(&self, messages: &[TenantMessage], keep: &[&str]) {
@@ -397,7 +428,7 @@ async fn another_session_key_is_a_reason_for_a_snapshot() {
     operator.until_programmed(&a1).await;
     let fleet = carillon_tenant::push::FleetSettings { session_key: vec![8; 32].into() };
     let tenants = [(a1.tenant_id.clone(), Arc::new(a1))].into();
-    operator.desired.send_replace(Some(Arc::new(Desired::new(fleet.clone(), tenants, std::collections::BTreeSet::new()))));
+    operator.desired.send_replace(Some(Arc::new(Desired::new(POSITION, fleet.clone(), tenants, std::collections::BTreeSet::new()))));
     while server.model().fleet_digest != Some(fleet.digest()) {
         tokio::time::timeout(Duration::from_secs(20), operator.reports.recv()).await.expect("in time");
     }

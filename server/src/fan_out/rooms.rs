@@ -16,10 +16,12 @@ const QUEUE_MESSAGES_MAX: usize = 1024;
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Up to so many members, the publisher delivers by itself instead of starting a task.
 const INLINE_MEMBERS_MAX: usize = 64;
-/// So many members are served before their writers get a turn: fewer than the tasks that a worker runs between two looks at its driver
-/// (61), so that its own queue runs empty in between. Only then it takes what waits in the queue that all workers share; with larger
-/// chunks one busy room keeps it waiting there, the writers of other rooms among it.
-const CHUNK_MEMBERS: usize = 32;
+/// Up to so many members are served in one turn. So a small room is through with a message after one turn of every other that is busy.
+const SMALL_ROOM_MEMBERS: usize = 128;
+/// Of larger rooms, so many members are served before their writers, and everybody else, get a turn: fewer than the tasks that a worker
+/// runs between two looks at its driver (61), so that its own queue runs empty in between. Only then it takes what waits in the queue that
+/// all workers share; with larger chunks one busy room keeps it waiting there, the writers of other rooms among it.
+const CHUNK_MEMBERS: usize = 16;
 /// The same in deliveries, where several messages go out at once: a turn is to be short for everybody else.
 const CHUNK_DELIVERIES: usize = 128;
 /// Messages that wait together go out together, up to so many bytes: one write then carries all of them, and no buffer grows much larger.
@@ -123,7 +125,8 @@ impl Room {
     async fn drain(self: Arc<Self>, tenant: Arc<Tenant>) {
         let mut served = 0;
         while let Some(Batch { messages, members }) = self.next() {
-            let turn = (CHUNK_DELIVERIES / messages.len()).clamp(1, CHUNK_MEMBERS);
+            let most = if members.len() <= SMALL_ROOM_MEMBERS { SMALL_ROOM_MEMBERS } else { CHUNK_MEMBERS };
+            let turn = (CHUNK_DELIVERIES / messages.len()).clamp(1, most);
             for chunk in members.chunks(turn) {
                 deliver(&tenant, chunk, &messages);
                 // Writers get their turn before the next chunk: their buffers stay small, and other rooms are not held up.

@@ -7,8 +7,12 @@ use carillon_server::{
     side_port::{self, Bounds},
     tls::Certificates,
 };
-use carillon_tenant::push::{
-    Answer, DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, State, USAGE_PATH, UsageReport,
+use carillon_tenant::{
+    Position,
+    push::{
+        Answer, Conflict, ConflictCode, DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH,
+        Snapshot, State, USAGE_PATH, UsageReport,
+    },
 };
 use flate2::{Compression, write::GzEncoder};
 use reqwest::Method;
@@ -122,6 +126,7 @@ async fn a_server_is_programmed_by_snapshot_and_delta() {
     let newcomer = tenants::tenant("newcomer", &tenants::simple(tenants::GLOBEX_SECRET, tenants::GLOBEX_KEY, false));
     let delta = Delta {
         protocol_version: PROTOCOL_VERSION,
+        position: state.position,
         base_digest: state.digest.clone(),
         upserts: vec![newcomer],
         removals: vec![tenants[0].tenant_id.clone()],
@@ -134,8 +139,18 @@ async fn a_server_is_programmed_by_snapshot_and_delta() {
     assert!(ids.contains(&"newcomer") && !ids.contains(&"acme"), "{ids:?}");
 
     // The same again is on top of what is no longer there.
-    let state: State = parse(admin.push(Method::PATCH, DELTA_PATH, body(&delta)).await, 409);
-    assert_eq!(state.digest, answer.digest);
+    let conflict: Conflict = parse(admin.push(Method::PATCH, DELTA_PATH, body(&delta)).await, 409);
+    assert_eq!((conflict.code, &conflict.state.digest), (ConflictCode::BaseDigest, &answer.digest));
+
+    // A later leader, with nothing to say but that it is there; and then the one before.
+    let claim =
+        Delta { position: Position::new(7, 1), base_digest: answer.digest.clone(), upserts: Vec::new(), removals: Vec::new(), ..delta };
+    let claimed: Answer = parse(admin.push(Method::PATCH, DELTA_PATH, body(&claim)).await, 200);
+    assert_eq!((&claimed.digest, claimed.applied.len()), (&answer.digest, 0));
+    let late = Snapshot { position: Position::new(6, 99), ..snapshot(tenants) };
+    let conflict: Conflict = parse(admin.push(Method::PUT, SNAPSHOT_PATH, body(&late)).await, 409);
+    assert_eq!((conflict.code, &conflict.state), (ConflictCode::StaleEpoch, &admin.state().await));
+    assert_eq!((conflict.state.position, conflict.state.digest), (Position::new(7, 1), answer.digest));
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn ready_once_programmed_and_until_draining() {
     let missing = "not ready: no configuration yet: the operator has not pushed one since this process started\n";
     assert_eq!(ask(&url, "/readyz").await, (503, missing.to_owned()));
 
-    server.core().config.replace(snapshot(tenants::all()));
+    server.core().config.replace(snapshot(tenants::all())).unwrap();
     assert_eq!(ask(&url, "/readyz").await, alive);
 
     server.core().start_draining();

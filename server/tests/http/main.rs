@@ -3,6 +3,7 @@
 mod admin;
 mod certificates;
 mod delivery;
+mod fencing;
 mod golden;
 mod health;
 mod openapi;

@@ -19,7 +19,7 @@ async fn limited(quotas: Value) -> TestServer {
     let mut acme = tenants::simple(tenants::ACME_SECRET, tenants::ACME_KEY, false);
     acme["quotas"] = quotas;
     let globex = tenants::simple(tenants::GLOBEX_SECRET, tenants::GLOBEX_KEY, false);
-    let answer = server.core().config.replace(snapshot(vec![tenants::tenant("acme", &acme), tenants::tenant("globex", &globex)]));
+    let answer = server.core().config.replace(snapshot(vec![tenants::tenant("acme", &acme), tenants::tenant("globex", &globex)])).unwrap();
     assert_eq!(answer.rejected, []);
     server
 }

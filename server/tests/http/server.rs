@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use carillon_server::{Options, Server, core::Core, engine::Heartbeat};
 use carillon_tenant::{
-    OriginPolicy, TenantMessage,
+    OriginPolicy, Position, TenantMessage,
     push::{FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 
@@ -42,7 +42,7 @@ impl TestServer {
     /// A server with all the tenants of [`tenants`].
     pub async fn start() -> Self {
         let server = Self::unprogrammed().await;
-        let answer = server.core().config.replace(snapshot(tenants::all()));
+        let answer = server.core().config.replace(snapshot(tenants::all())).unwrap();
         assert_eq!(answer.rejected, []);
         server
     }
@@ -66,7 +66,7 @@ pub fn plain_client() -> reqwest::Client {
 
 pub fn snapshot(tenants: Vec<TenantMessage>) -> Snapshot {
     let fleet = FleetSettings { session_key: vec![7; 32].into() };
-    Snapshot { protocol_version: PROTOCOL_VERSION, fleet, tenants, keep: Vec::new() }
+    Snapshot { protocol_version: PROTOCOL_VERSION, position: Position::default(), fleet, tenants, keep: Vec::new() }
 }
 
 /// Asks again and again until `check` is satisfied.

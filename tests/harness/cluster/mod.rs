@@ -2,6 +2,7 @@
 
 mod api;
 mod classes;
+mod operators;
 mod redis;
 mod release;
 mod teams;
@@ -15,8 +16,9 @@ use tokio::process::Command;
 pub use self::{
     api::Api,
     classes::TenantClass,
+    operators::{Credentials, Operator},
     redis::Redis,
-    release::{NAMESPACE, Pod, RELEASE, Release},
+    release::{NAMESPACE, OPERATORS, Pod, RELEASE, Release},
     teams::{Team, Tenant},
 };
 pub use crate::eventually::eventually_async as eventually;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{Api, Redis, SLOW, eventually, inflict, kubectl, run};
-use crate::{file, http};
+use crate::{file, http, metrics};
 
 /// The namespace of the release.
 pub const NAMESPACE: &str = "carillon";
@@ -20,6 +20,8 @@ pub const RELEASE: &str = "carillon";
 pub const SERVER_IMAGE: &str = "carillon.local/carillon-server:dev";
 /// How many server pods there are.
 pub const REPLICAS: usize = 3;
+/// How many pods the operator has.
+pub const OPERATORS: usize = 2;
 
 /// Where clients come in on a pod.
 const HTTP_PORT: u16 = 3000;
@@ -132,11 +134,16 @@ impl Release {
     ///
     /// When that takes too long.
     pub async fn all_ready(&self) -> Vec<Pod> {
-        eventually(SLOW, "the operator is ready", async || {
-            let pods = self.pods_of("operator").await;
-            if pods.len() == 1 && pods[0].ready { Ok(()) } else { Err(pods) }
-        })
-        .await;
+        self.operators_ready(OPERATORS).await;
+        self.servers_ready().await
+    }
+
+    /// Awaits that every server pod is ready, and no other is left.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long.
+    pub async fn servers_ready(&self) -> Vec<Pod> {
         eventually(SLOW, "every server pod is ready", async || {
             let pods = self.pods().await;
             if pods.len() == REPLICAS && pods.iter().all(|pod| pod.ready) { Ok(pods) } else { Err(pods) }
@@ -149,13 +156,32 @@ impl Release {
         self.pods_of("server").await
     }
 
-    /// The operator's pod.
+    /// The operator's pod that leads. The first is found at once; after a crash it may take as long as a Lease lasts.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When none does, or several do.
     pub async fn operator(&self) -> Pod {
-        self.pods_of("operator").await.pop().expect("the operator has a pod")
+        eventually(SLOW, "one pod of the operator leads", async || {
+            let (mut leaders, mut others) = (Vec::new(), Vec::new());
+            for pod in self.pods_of("operator").await {
+                if pod.leads().await { leaders.push(pod) } else { others.push(pod) }
+            }
+            assert!(leaders.len() <= 1, "{leaders:?}");
+            leaders.pop().ok_or(others)
+        })
+        .await
+    }
+
+    /// The operator's pods that stand by.
+    pub async fn standing_by(&self) -> Vec<Pod> {
+        let mut pods = Vec::new();
+        for pod in self.pods_of("operator").await {
+            if !pod.leads().await {
+                pods.push(pod);
+            }
+        }
+        pods
     }
 
     async fn pods_of(&self, component: &str) -> Vec<Pod> {
@@ -176,7 +202,7 @@ impl Release {
         SocketAddr::new(ip, 80)
     }
 
-    /// Runs `pods` pods of the operator: one, or none.
+    /// Runs `pods` pods of the operator. A story that changes that leaves [`OPERATORS`] again.
     ///
     /// # Panics
     ///
@@ -184,11 +210,25 @@ impl Release {
     pub async fn scale_operator(&self, pods: usize) {
         let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-operator/scale");
         self.api.patch(&path, &json!({"spec": {"replicas": pods}})).await;
+        self.operators_ready(pods).await;
+    }
+
+    async fn operators_ready(&self, pods: usize) {
         eventually(SLOW, "the operator's pods are as many as asked for, and ready", async || {
             let found = self.pods_of("operator").await;
             if found.len() == pods && found.iter().all(|pod| pod.ready) { Ok(()) } else { Err(found) }
         })
         .await;
+    }
+
+    /// The Lease of the operator that leads.
+    ///
+    /// # Panics
+    ///
+    /// When none has led yet.
+    pub async fn lease(&self) -> Value {
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/carillon-operator");
+        self.api.get(&path).await.expect("there is a Lease once one has led")["spec"].take()
     }
 
     /// Starts a rolling restart of the server pods.
@@ -241,6 +281,12 @@ impl Pod {
     pub async fn health(&self, path: &str) -> Option<(u16, String)> {
         let response = http::try_request(SocketAddr::new(self.ip, HEALTH_PORT), Method::GET, path, &[], "").await?;
         Some((response.status.as_u16(), response.body))
+    }
+
+    /// Whether it is an operator that leads, as it says itself; false while it doesn't answer.
+    pub async fn leads(&self) -> bool {
+        let page = self.health("/metrics").await;
+        page.is_some_and(|(_, text)| metrics::sum(&text, "carillon_operator_leader") == 1.0)
     }
 
     /// The sum over all samples of a metric whose line starts with `begin`, as in `carillon_connections{tenant="acme"`.

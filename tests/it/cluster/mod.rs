@@ -5,6 +5,7 @@ mod classes;
 mod definition;
 mod failures;
 mod install;
+mod leaders;
 mod upgrade;
 
 use std::{net::SocketAddr, time::Duration};
