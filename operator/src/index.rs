@@ -158,6 +158,7 @@ impl Index {
                     entry.compiled = true;
                 }
                 None => {
+                    entry.compiled = false;
                     self.changes.unresolved.insert(key.clone());
                 }
             }
@@ -315,7 +316,7 @@ impl Index {
 }
 
 impl Entry {
-    /// False until the object was compiled, or is known not to be readable: nothing can be said about it before.
+    /// False until this generation of the object was compiled, or is known not to be readable: nothing can be said about it before.
     pub const fn compiled(&self) -> bool {
         self.compiled
     }
@@ -494,6 +495,21 @@ mod tests {
         index.apply(other);
         assert_eq!(index.resolved(&job, resolution()), None);
         assert!(runs(&index).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_generation_before_it_was_compiled() {
+        let mut index = Index::default();
+        for generation in [1, 2] {
+            index.apply(object("acme", EARLY, generation, &spec("acme")));
+            assert!(!index.get(&key("acme")).unwrap().compiled(), "what pods run came of another generation");
+            resolve_all(&mut index, Some(GOOD));
+            assert!(index.get(&key("acme")).unwrap().compiled());
+        }
+        index.apply(object("acme", EARLY, 2, &spec("acme")));
+        assert!(index.get(&key("acme")).unwrap().compiled(), "only its status or metadata changed");
+        index.apply(object("acme", EARLY, 3, &json!({"tenantId": 7})));
+        assert!(index.get(&key("acme")).unwrap().compiled(), "there is nothing to compile");
     }
 
     #[test]
