@@ -433,7 +433,7 @@ async fn a_rolling_restart_under_traffic_loses_no_client_and_no_capacity() {
     .await;
     eventually(SLOW, "the old pods are gone", async || {
         let pods = release.api.list(&format!("/api/v1/namespaces/{NAMESPACE}/pods")).await;
-        if pods.len() == 4 { Ok(()) } else { Err(pods.len()) }
+        if pods.len() == before.len() + OPERATORS { Ok(()) } else { Err(pods.len()) }
     })
     .await;
     all_connected(&users).await;
