@@ -42,7 +42,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 /// How many pods a fleet is taken to have by one that has never reached Redis.
 const PODS_UNKNOWN: u32 = 10;
 /// How long a pod that has just started waits for Redis before it does without.
-const JOINING_MAX: Duration = Duration::from_secs(5);
+const JOINING_MAX: Duration = Duration::from_secs(3);
 /// How long leaving may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
