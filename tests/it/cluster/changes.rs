@@ -30,12 +30,13 @@ async fn a_lower_limit_drops_nobody_and_refuses_the_next() {
     let mut clients = clients_on_each(&pods, &token(&tenant.id, 1)).await;
     clients.extend(clients_on_each(&pods, &token(&tenant.id, 2)).await);
 
-    team.change(&tenant, &json!({"quotas": {"connections": {"max": 2}}})).await;
+    // As many as there are on all pods together, then fewer.
+    team.change(&tenant, &json!({"quotas": {"connections": {"max": 2 * pods.len()}}})).await;
     refused_by_each(&pods, &token(&tenant.id, 3), "Quota exceeded: connections_max").await;
-    team.change(&tenant, &json!({"quotas": {"connections": {"max": 1}}})).await;
+    team.change(&tenant, &json!({"quotas": {"connections": {"max": pods.len()}}})).await;
     refused_by_each(&pods, &token(&tenant.id, 3), "Quota exceeded: connections_max").await;
     all_hear(&mut clients, pods[0].http(), &tenant, "record:created").await;
-    team.change(&tenant, &json!({"quotas": {"connections": {"max": 3}}})).await;
+    team.change(&tenant, &json!({"quotas": {"connections": {"max": 3 * pods.len()}}})).await;
     clients.extend(clients_on_each(&pods, &token(&tenant.id, 3)).await);
 
     all_hear(&mut clients, pods[1].http(), &tenant, "record:created").await;
