@@ -27,7 +27,6 @@ use socketioxide::{
 use crate::{
     fan_out::{Message, Publication, Target},
     handler::Handler,
-    quota::monotonic,
     session::{Joining, Session},
 };
 
@@ -123,7 +122,7 @@ fn answer(session: &Session, ack: Option<AckSender<LocalAdapter>>, result: Answe
         (Ok(result), Some(ack)) => acknowledge(session, ack, &result),
         (Ok(_), None) => {}
         (Err(refusal), ack) => {
-            session.tenant.counters.refusal(&session.tenant.metrics, refusal.code, true);
+            session.tenant.count_refusal(refusal.code);
             tracing::debug!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, code = %refusal.code, "refused");
             match ack {
                 Some(ack) => acknowledge(session, ack, &json!({"ok": false, "error": refusal})),
@@ -168,9 +167,7 @@ fn join(session: &Arc<Session>, name: RoomName) -> Handled {
 
 /// `user:online` becomes `user:status` for everyone else of the tenant.
 fn online(session: &Arc<Session>) -> Answer {
-    let (tenant, now) = (&session.tenant, monotonic());
-    let quotas = &tenant.config().quotas;
-    tenant.egress.admit(quotas, now).or_else(|refusal| tenant.refuse(quotas, refusal))?;
+    session.tenant.admit_egress(&session.tenant.config().quotas)?;
     let data = json!({"user_id": session.user, "status": "online"});
     let data = RawValue::from_string(data.to_string()).expect("JSON's own text is JSON");
     let publication = Publication { target: Target::Tenant, except: Some(session.id), message: Message::new("user:status", data) };

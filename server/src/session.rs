@@ -123,16 +123,15 @@ impl Session {
         if bytes > max {
             tenant.refuse(quotas, Refusal::limit(Code::MessageBytesMax, Scope::Message, max, bytes))?;
         }
-        let now = monotonic();
         if let Some(per_second) = quotas.messages_rate_per_second_per_connection.max() {
             let rate = Rate::new(per_second, quotas.messages_burst_per_connection);
-            if let Err(wait) = self.lock().rate.admit(now, rate) {
+            if let Err(wait) = self.lock().rate.admit(monotonic(), rate) {
                 let limit = u64::from(per_second);
                 let refusal = Refusal { current: None, ..Refusal::limit(Code::MessagesRatePerConnection, Scope::Connection, limit, limit) };
                 tenant.refuse(quotas, refusal.retry_after_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))?;
             }
         }
-        tenant.rates.admit(Budget::Messages, 1, quotas, now).or_else(|refusal| tenant.refuse(quotas, refusal))
+        tenant.admit_rate(Budget::Messages, 1, quotas)
     }
 
     /// Joins a room, at once or when the fleet has a place in it.

@@ -188,22 +188,7 @@ impl Code {
 
     /// True when trying again with the same request can't help.
     pub const fn fatal(self) -> bool {
-        !matches!(
-            self,
-            Self::ConnectionsMax
-                | Self::ConnectionsPerUserMax
-                | Self::ConnectionsRate
-                | Self::RoomsMax
-                | Self::RoomMembersMax
-                | Self::RoomsPerConnectionMax
-                | Self::RoomCreateRate
-                | Self::MessagesRate
-                | Self::MessagesRatePerConnection
-                | Self::PublishRate
-                | Self::EgressRate
-                | Self::Draining
-                | Self::NotProgrammed
-        )
+        !(self.is_rate() || self.is_count() || matches!(self, Self::Draining | Self::NotProgrammed))
     }
 
     /// True when the limit is one of how fast, not of how much: waiting helps.
@@ -219,24 +204,17 @@ impl Code {
         )
     }
 
-    /// True when a quota of the tenant was met: in a dry run such a refusal is only counted.
-    pub const fn is_quota(self) -> bool {
+    /// True when the limit is one of how many at a time: it helps when others go.
+    const fn is_count(self) -> bool {
         matches!(
             self,
-            Self::ConnectionsMax
-                | Self::ConnectionsPerUserMax
-                | Self::ConnectionsRate
-                | Self::RoomsMax
-                | Self::RoomMembersMax
-                | Self::RoomsPerConnectionMax
-                | Self::RoomCreateRate
-                | Self::MessagesRate
-                | Self::MessagesRatePerConnection
-                | Self::MessageBytesMax
-                | Self::PublishRate
-                | Self::PublishBytesMax
-                | Self::EgressRate
+            Self::ConnectionsMax | Self::ConnectionsPerUserMax | Self::RoomsMax | Self::RoomMembersMax | Self::RoomsPerConnectionMax
         )
+    }
+
+    /// True when a quota of the tenant was met: in a dry run such a refusal is only counted.
+    pub const fn is_quota(self) -> bool {
+        self.is_rate() || self.is_count() || matches!(self, Self::MessageBytesMax | Self::PublishBytesMax)
     }
 
     /// The `message` of the `connect_error` a refused client gets. Of a failed authentication nothing more is told.

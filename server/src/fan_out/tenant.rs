@@ -138,8 +138,8 @@ impl Tenant {
     /// The limit that was met.
     pub async fn admit(self: &Arc<Self>, config: &TenantConfig, user: &UserId) -> Result<Admission, Refusal> {
         let quotas = &config.quotas;
-        self.rates.admit(Budget::Connects, 1, quotas, monotonic()).or_else(|refusal| self.refuse(quotas, refusal))?;
-        let place = self.conclude(&config.quotas, self.counts.connection(user, &config.quotas).await)?.1;
+        self.admit_rate(Budget::Connects, 1, quotas)?;
+        let place = self.conclude(quotas, self.counts.connection(user, quotas).await)?.1;
         self.metrics.connections.inc();
         // Made before the wait, so that a cancelled handshake gives the place back, too. The bus counts it from its first moment on.
         let admission = Admission { tenant: self.clone(), _place: place };

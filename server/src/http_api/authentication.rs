@@ -38,7 +38,7 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Opti
         return Err(Problem::new(StatusCode::FORBIDDEN, "usage_not_allowed", help));
     }
     if !allowed {
-        core.metrics.refusal(&tenant.metrics, Code::PublishNotAllowed, true);
+        tenant.count_refusal(Code::PublishNotAllowed);
         return Err(Problem::from_code(StatusCode::FORBIDDEN, Code::PublishNotAllowed));
     }
     Ok(tenant)

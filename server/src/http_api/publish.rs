@@ -55,7 +55,7 @@ async fn handle(core: &Core, tenant: &str, headers: &HeaderMap, body: &mut Body)
     let body = request_body::read_json(headers, body).await?;
     let config = tenant.config().clone();
     if config.suspended {
-        core.metrics.refusal(&tenant.metrics, Code::TenantSuspended, true);
+        tenant.count_refusal(Code::TenantSuspended);
         return Err(Problem::from_code(StatusCode::FORBIDDEN, Code::TenantSuspended));
     }
     let cells = admit(&tenant, &config.quotas, &body)?;
@@ -73,16 +73,11 @@ async fn handle(core: &Core, tenant: &str, headers: &HeaderMap, body: &mut Body)
 fn admit(tenant: &Tenant, quotas: &Quotas, body: &[u8]) -> Result<u32, Problem> {
     // More than may be in one request are refused by the parser.
     let cells = Some(events::count(body)).filter(|count| *count as usize <= EVENTS_MAX).unwrap_or(1);
-    let now = monotonic();
     // A pod without connections of the tenant takes part in the exchanges because of what it publishes.
     tenant.counts.something_to_tell();
-    let admitted = tenant
-        .egress
-        .admit(quotas, now)
-        .or_else(|refusal| tenant.refuse(quotas, refusal))
-        .and_then(|()| tenant.rates.admit(Budget::Publishes, cells, quotas, now).or_else(|refusal| tenant.refuse(quotas, refusal)));
+    let admitted = tenant.admit_egress(quotas).and_then(|()| tenant.admit_rate(Budget::Publishes, cells, quotas));
     admitted.map(|()| cells).map_err(|refusal| {
-        tenant.counters.refusal(&tenant.metrics, refusal.code, true);
+        tenant.count_refusal(refusal.code);
         let problem = Problem::from_refusal(StatusCode::TOO_MANY_REQUESTS, &refusal).with_rate_limit(rate_limit(tenant, quotas));
         if refusal.code == Code::PublishRate && refusal.fatal {
             let burst = quotas.publish_burst;
@@ -106,7 +101,7 @@ fn check(tenant: &Tenant, config: &TenantConfig, events: &Events<'_>) -> Result<
         if bytes > max {
             let refusal = Refusal::limit(Code::PublishBytesMax, Scope::Message, max, bytes);
             tenant.refuse(&config.quotas, refusal).map_err(|refusal| {
-                tenant.counters.refusal(&tenant.metrics, refusal.code, true);
+                tenant.count_refusal(refusal.code);
                 let detail = format!("{}: {}", events.field(index, "data"), refusal.message);
                 Problem::from_refusal(StatusCode::PAYLOAD_TOO_LARGE, &refusal).with_detail(detail)
             })?;

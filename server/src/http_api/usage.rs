@@ -1,6 +1,6 @@
 //! What a tenant uses, with its limits.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -8,6 +8,7 @@ use axum::{
 };
 use carillon_tenant::{Limit, Quotas, TenantId};
 use http::HeaderMap;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -72,20 +73,10 @@ async fn observe(tenant: &Tenant, quotas: &Quotas) -> Usage {
     }
 }
 
-/// Unix time as RFC 3339 has it, in UTC. The date is found by H. Hinnant's `civil_from_days`: years begin in March, so that the day that
-/// some of them have more comes last.
+/// Unix time as RFC 3339 has it, in UTC.
 fn rfc3339(seconds: u64) -> String {
-    const DAY: u64 = Duration::from_secs(24 * 60 * 60).as_secs();
-    let days = seconds / DAY + 719_468;
-    let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = days / 146_097 * 400 + year_of_era + u64::from(month <= 2);
-    let time = seconds % DAY;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", time / 3600, time / 60 % 60, time % 60)
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.unwrap_or(Timestamp::MAX).to_string()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     book::{Excess, Outcome},
     monotonic,
-    place::Waiter,
+    rates::Demand,
     wire::Reply,
 };
 use crate::{
@@ -31,7 +31,8 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
     let mut on_share = OnShare { metrics: tenant.counters.clone(), counted: false };
     loop {
         let now = monotonic();
-        let metering = tenant.demand(&tenant.config().quotas).is_something();
+        let demand = tenant.demand(&tenant.config().quotas);
+        let metering = demand.is_something();
         let hurry = tenant.rates.wants_rebalance(now);
         let (due, wait) = {
             let mut state = tenant.counts.lock();
@@ -45,7 +46,7 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
             (due, wait)
         };
         if due.is_some_and(|due| due <= now) {
-            let recalls = exchange(&tenant, metering).await;
+            let recalls = exchange(&tenant, demand).await;
             on_share.set(tenant.counts.lock().book.is_on_share());
             if recalls && recalled_at.is_none_or(|at| now.saturating_sub(at) >= RECALL_INTERVAL) {
                 recalled_at = Some(now);
@@ -62,11 +63,10 @@ pub(super) async fn drive(tenant: Arc<Tenant>) {
 }
 
 /// One exchange; true when other pods are to give back what they don't use.
-async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
+async fn exchange(tenant: &Arc<Tenant>, demand: Demand) -> bool {
     let config = tenant.config().clone();
     let (quotas, fleet) = (&config.quotas, &tenant.fleet);
-    let demand = tenant.demand(quotas);
-    let asked = tenant.counts.lock().book.ask(quotas, monotonic(), metering);
+    let asked = tenant.counts.lock().book.ask(quotas, monotonic(), demand.is_something());
     let reply = if fleet.reaches_redis() {
         let arguments = asked.request.arguments(quotas, fleet.pods(), demand);
         fleet.exchange(&tenant.id, arguments).await.and_then(|numbers| Reply::read(&numbers, &asked.request))
@@ -79,7 +79,7 @@ async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
     let outcome = {
         let mut state = tenant.counts.lock();
         match reply {
-            Some(reply) => state.book.answered(asked, reply, quotas, monotonic()),
+            Some(reply) => state.book.answered(asked, reply, &tenant.config().quotas, monotonic()),
             None if fleet.is_joining() => {
                 state.book.put_off(asked, monotonic());
                 return false;
@@ -95,7 +95,6 @@ async fn exchange(tenant: &Arc<Tenant>, metering: bool) -> bool {
     };
     let Outcome { served, excess, recall } = outcome;
     for ((claim, waiter), answer) in served {
-        let waiter: Waiter = waiter;
         // Whoever does not wait any more gives the place back by dropping it.
         waiter.send((answer, tenant.counts.place(claim, answer))).ok();
     }

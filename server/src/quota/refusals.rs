@@ -7,7 +7,7 @@ use std::{
 
 use carillon_tenant::{Code, Quotas, Refusal};
 
-use super::monotonic;
+use super::{monotonic, rates::Budget};
 use crate::fan_out::Tenant;
 
 /// How long a refusal is remembered.
@@ -52,6 +52,29 @@ impl Tenant {
         }
         self.counters.refusal(&self.metrics, refusal.code, false);
         Ok(())
+    }
+
+    /// Admits `cells` of a rate budget, all or none.
+    ///
+    /// # Errors
+    ///
+    /// The rate that was met, when quotas are enforced.
+    pub fn admit_rate(&self, budget: Budget, cells: u32, quotas: &Quotas) -> Result<(), Refusal> {
+        self.rates.admit(budget, cells, quotas, monotonic()).or_else(|refusal| self.refuse(quotas, refusal))
+    }
+
+    /// Whether something may be published, for what was delivered.
+    ///
+    /// # Errors
+    ///
+    /// The limit that was met, when quotas are enforced.
+    pub fn admit_egress(&self, quotas: &Quotas) -> Result<(), Refusal> {
+        self.egress.admit(quotas, monotonic()).or_else(|refusal| self.refuse(quotas, refusal))
+    }
+
+    /// Counts a refusal that is told.
+    pub fn count_refusal(&self, code: Code) {
+        self.counters.refusal(&self.metrics, code, true);
     }
 }
 

@@ -13,7 +13,7 @@ const BEFORE_RATES: usize = 10;
 const HEADER: usize = BEFORE_RATES + Demand::NUMBERS;
 
 /// What a pod holds and needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The lease it speaks for; `None` when it gives everything back.
     pub holder: Option<String>,
@@ -58,17 +58,7 @@ pub struct RoomNeed {
 impl Request {
     /// Asks how the fleet stands, and changes nothing.
     pub fn look() -> Self {
-        Self {
-            holder: Some("?".to_owned()),
-            ended: Vec::new(),
-            sequence: 0,
-            acknowledged: 0,
-            full: false,
-            claim: false,
-            connections: Need::default(),
-            users: Vec::new(),
-            rooms: Vec::new(),
-        }
+        Self { holder: Some("?".to_owned()), ..Self::default() }
     }
 
     /// The arguments of the script.

@@ -4,7 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use carillon_tenant::{Quotas, RoomName, UserId};
 
-use super::{Asked, BLOCK_MAX, Book, Claim, Count, ENDED_MAX, GATHER, GATHER_CONNECTS, HEARTBEAT, METER, NAMES_MAX, REPORT, Standing};
+use super::{
+    Asked, BLOCK_MAX, Book, Claim, Count, ENDED_MAX, GATHER, GATHER_CONNECTS, HEARTBEAT, Limits, METER, NAMES_MAX, REPORT, Standing,
+};
 use crate::quota::wire::{Need, Request, RoomNeed};
 
 impl<T> Book<T> {
@@ -15,7 +17,7 @@ impl<T> Book<T> {
             return None;
         }
         let after = |wait| self.sent_at.map_or(Duration::ZERO, |sent_at| sent_at + wait);
-        let tight = |time: Option<Duration>| time.is_some_and(|sent_at| sent_at < self.tight_until);
+        let tight = self.sent_at.is_some_and(|sent_at| sent_at < self.tight_until);
         let changed = self.connections_changed || !self.users.changed.is_empty() || !self.rooms.changed.is_empty();
         let mut due: Option<Duration> = None;
         let mut wanted = |time: Duration| due = Some(due.map_or(time, |due| due.min(time)));
@@ -26,11 +28,10 @@ impl<T> Book<T> {
             _ => {}
         }
         if !self.waiting.is_empty() {
-            let tight = tight(self.sent_at);
             wanted(after(if self.joins || tight { GATHER } else { GATHER_CONNECTS }));
         }
         if changed {
-            wanted(after(if tight(self.sent_at) { GATHER } else { REPORT }));
+            wanted(after(if tight { GATHER } else { REPORT }));
         }
         if self.asked || self.sweeping {
             wanted(after(GATHER));
@@ -49,7 +50,7 @@ impl<T> Book<T> {
         self.joins = false;
         self.sequence += 1;
         if !self.holds_something() && !metering {
-            return self.give_back(now);
+            return self.give_back(quotas, now);
         }
         let (full, claim) = match &self.standing {
             Standing::Leased { claim, .. } => (false, *claim),
@@ -90,10 +91,10 @@ impl<T> Book<T> {
         let ended = self.ended.clone();
         let (sequence, acknowledged) = (self.sequence, self.acknowledged);
         let request = Request { holder: Some(holder), ended, sequence, acknowledged, full, claim, connections, users, rooms };
-        Asked { request, sent_at: now, covered }
+        Asked { request, limits: Limits::of(quotas), sent_at: now, covered }
     }
 
-    fn give_back(&mut self, now: Duration) -> Asked {
+    fn give_back(&mut self, quotas: &Quotas, now: Duration) -> Asked {
         self.end_lease();
         self.standing = Standing::Idle;
         self.connections = Count::default();
@@ -101,18 +102,8 @@ impl<T> Book<T> {
         self.users.forget_grants();
         self.rooms.forget_grants();
         self.sweeping = false;
-        let request = Request {
-            holder: None,
-            ended: self.ended.clone(),
-            sequence: self.sequence,
-            acknowledged: 0,
-            full: false,
-            claim: false,
-            connections: Need::default(),
-            users: Vec::new(),
-            rooms: Vec::new(),
-        };
-        Asked { request, sent_at: now, covered: 0 }
+        let request = Request { ended: self.ended.clone(), sequence: self.sequence, ..Request::default() };
+        Asked { request, limits: Limits::of(quotas), sent_at: now, covered: 0 }
     }
 
     /// The lease is no more, for this pod. Redis is told when it next can be.

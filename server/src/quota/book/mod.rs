@@ -6,6 +6,7 @@
 
 mod asking;
 mod claim;
+mod limits;
 mod names;
 mod serving;
 #[cfg(test)]
@@ -16,7 +17,10 @@ use std::{collections::VecDeque, time::Duration};
 use carillon_tenant::{Code, Quotas, RoomName, UserId, push::FleetUsage};
 
 pub use self::claim::{Answer, Claim, Excess, Outcome, Refused};
-use self::names::{Count, Names};
+use self::{
+    limits::Limits,
+    names::{Count, Names},
+};
 use super::wire::{Granted, Reply, Request};
 
 /// How long a lease is relied on after it was asked for. Redis keeps it for eight seconds: a jump of its clock, of which it believes
@@ -87,6 +91,8 @@ pub struct Book<T> {
     asked: bool,
     sweeping: bool,
     fleet: Option<Granted>,
+    /// What the last grants went by.
+    limits: Option<Limits>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -116,6 +122,7 @@ struct Waiter<T> {
 pub struct Asked {
     /// What is asked.
     pub request: Request,
+    limits: Limits,
     sent_at: Duration,
     /// Who is waited for in it: everybody up to this number.
     covered: u64,
@@ -148,6 +155,7 @@ impl<T> Book<T> {
             asked: false,
             sweeping: false,
             fleet: None,
+            limits: None,
         }
     }
 
@@ -156,6 +164,7 @@ impl<T> Book<T> {
         if matches!(claim, Claim::Connection(_)) {
             self.connected_at = Some(now);
         }
+        self.heed(quotas);
         let fits = match &self.standing {
             Standing::Alone => Some(self.fits_share(&claim, quotas, 1)),
             Standing::Share { pods } => Some(self.fits_share(&claim, quotas, *pods)),
@@ -213,7 +222,7 @@ impl<T> Book<T> {
 
     /// Takes up what Redis answered.
     pub fn answered(&mut self, asked: Asked, reply: Reply, quotas: &Quotas, now: Duration) -> Outcome<T> {
-        let Asked { request, sent_at, covered } = asked;
+        let Asked { request, limits, sent_at, covered } = asked;
         self.in_flight = false;
         self.failures = 0;
         self.retry_at = now;
@@ -246,13 +255,9 @@ impl<T> Book<T> {
             self.sure_until = *valid_until;
             self.acknowledged = request.sequence;
         }
-        self.connections.granted = granted.connections;
-        for ((user, _), (places, _)) in request.users.iter().zip(&granted.users) {
-            self.users.settle(user, *places);
-        }
-        for ((room, _), room_granted) in request.rooms.iter().zip(&granted.rooms) {
-            self.rooms.settle(room, room_granted.members);
-        }
+        self.settle(limits, &request, &granted);
+        // Whoever asked before a limit was lowered asks again.
+        let covered = if self.heed(quotas) { 0 } else { covered };
         if granted.tight_for_ms > 0 {
             self.tight_until = self.tight_until.max(now + TIGHT);
         }

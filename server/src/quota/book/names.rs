@@ -14,6 +14,8 @@ pub(super) struct Count {
     pub(super) granted: u32,
     /// Taken by those who have to go and are not gone yet. Others have these places.
     pub(super) owed: u32,
+    /// More are taken than the limit allows, for it was lowered. What gets free then stays free until it is granted anew.
+    pub(super) over: bool,
 }
 
 impl Count {
@@ -23,9 +25,18 @@ impl Count {
         Need { held, needed: held + waiting, wished }
     }
 
-    pub(super) const fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         self.used = self.used.saturating_sub(1);
         self.owed = self.owed.saturating_sub(1);
+        if self.over {
+            self.granted = self.granted.min(self.used);
+        }
+    }
+
+    /// A limit was lowered: nothing that was granted before is taken any more.
+    pub(super) fn hold(&mut self) {
+        self.granted = self.granted.min(self.used);
+        self.over = true;
     }
 }
 
@@ -80,12 +91,16 @@ impl<N: Clone + Eq + Hash> Names<N> {
         self.changed.clear();
     }
 
-    pub(super) fn settle(&mut self, name: &N, granted: u32) {
+    pub(super) fn settle(&mut self, name: &N, granted: u32, over: bool) {
         let count = self.counts.entry(name.clone()).or_default();
-        count.granted = granted;
+        (count.granted, count.over) = (granted, over);
         if count.used == 0 && granted == 0 {
             self.counts.remove(name);
         }
+    }
+
+    pub(super) fn hold(&mut self) {
+        self.counts.values_mut().for_each(Count::hold);
     }
 
     pub(super) fn owe(&mut self, name: &N, owed: u32) {

@@ -1,5 +1,7 @@
 //! Rules of the book, one by one. What comes of them together is simulated in `tests/quota_simulation`.
 
+mod lowered;
+
 use std::time::Duration;
 
 use carillon_tenant::{Code, Limit, Quotas, RoomName, UserId};
