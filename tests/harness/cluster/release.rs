@@ -173,6 +173,11 @@ impl Release {
         .await
     }
 
+    /// The operator's pods that don't end.
+    pub async fn running(&self) -> Vec<Pod> {
+        self.pods_of("operator").await
+    }
+
     /// The operator's pods that stand by.
     pub async fn standing_by(&self) -> Vec<Pod> {
         let mut pods = Vec::new();
