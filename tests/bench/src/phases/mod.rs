@@ -92,6 +92,11 @@ impl Noise {
         self.count += 1.0;
     }
 
+    fn merge(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.count += other.count;
+    }
+
     fn mean(&self) -> Reading {
         Metric::Noise.reading(self.sum / self.count)
     }
