@@ -38,6 +38,11 @@ pub struct Args {
     #[arg(long, env = "CARILLON_IDENTITY")]
     pub identity: Option<String>,
 
+    /// The Secrets in --namespace, this and a number from 0 to 7, that the last published state is kept in, for servers that start
+    /// while no operator is there. Default: it is not kept.
+    #[arg(long, env = "CARILLON_BOOT_CONFIG_SECRETS")]
+    pub boot_config_secrets: Option<String>,
+
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "CARILLON_HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
     pub health_listen: SocketAddr,

@@ -11,6 +11,7 @@
 mod acks;
 mod admin_client;
 mod args;
+mod boot;
 mod claims;
 mod classes;
 mod controller;
@@ -85,6 +86,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let identity = args.identity.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
     let (elector, term) = lease::Elector::new(store, identity.clone(), readiness.clone(), Arc::clone(&metrics));
     let events = events::Events::spawn(client.clone(), Arc::clone(&metrics));
+    if let Some(prefix) = args.boot_config_secrets {
+        let secrets = boot::Secrets::new(client.clone(), &args.namespace, prefix);
+        tokio::spawn(boot::keep(secrets, pushers.desired.clone(), term.clone(), Arc::clone(&metrics)));
+    }
     let parts = controller::Parts {
         desired,
         pushers,

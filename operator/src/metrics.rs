@@ -28,6 +28,7 @@ pub struct Metrics {
     tenants: Family<TenantStateLabel, Gauge>,
     status_writes: Family<WriteLabel, Counter>,
     events_lost: Counter,
+    boot_writes: Family<BootWriteLabel, Counter>,
     leader: Gauge,
 }
 
@@ -49,6 +50,11 @@ struct PodStateLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TenantStateLabel {
     state: TenantState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BootWriteLabel {
+    result: BootWrite,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,6 +117,18 @@ label_values!(
         Conflict = "conflict",
         /// A later leader had pushed before.
         StaleEpoch = "stale_epoch",
+    }
+);
+
+label_values!(
+    /// How a write of the boot configuration went.
+    BootWrite {
+        /// Written.
+        Ok = "ok",
+        /// The API server did not take it.
+        Failed = "failed",
+        /// It does not fit into a Secret.
+        TooLarge = "too_large",
     }
 );
 
@@ -185,6 +203,7 @@ impl Default for Metrics {
             tenants: Family::default(),
             status_writes: Family::default(),
             events_lost: Counter::default(),
+            boot_writes: Family::default(),
             leader: Gauge::default(),
             registry: Registry::default(),
         };
@@ -194,6 +213,11 @@ impl Default for Metrics {
         registry.register("carillon_operator_pods", "Server pods", metrics.pods.clone());
         registry.register("carillon_operator_tenants", "RealtimeTenants", metrics.tenants.clone());
         registry.register("carillon_operator_status_writes", "Writes of tenants' and classes' status", metrics.status_writes.clone());
+        registry.register(
+            "carillon_operator_boot_config_writes",
+            "Writes of the Secrets that servers start with while no operator is there",
+            metrics.boot_writes.clone(),
+        );
         registry.register("carillon_operator_events_lost", "Kubernetes Events that were not recorded", metrics.events_lost.clone());
         registry.register("carillon_operator_leader", "1 on the replica that leads", metrics.leader.clone());
         registry.register_collector(Box::new(Process));
@@ -206,6 +230,9 @@ impl Default for Metrics {
         }
         for state in TenantState::ALL {
             let _ = metrics.tenants.get_or_create(&TenantStateLabel { state: *state });
+        }
+        for result in BootWrite::ALL {
+            let _ = metrics.boot_writes.get_or_create(&BootWriteLabel { result: *result });
         }
         for result in WriteResult::ALL {
             let _ = metrics.status_writes.get_or_create(&WriteLabel { result: *result });
@@ -256,6 +283,11 @@ impl Metrics {
     /// Whether this replica leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
+    }
+
+    /// A Secret of the boot configuration was written, or not.
+    pub fn boot_write(&self, result: BootWrite) {
+        self.boot_writes.get_or_create(&BootWriteLabel { result }).inc();
     }
 
     /// A Kubernetes Event was not recorded.

@@ -36,6 +36,9 @@ pub struct Args {
     /// The DNS name in the certificate of the only client that the admin port lets in
     #[arg(long, env = "CARILLON_OPERATOR_IDENTITY", value_name = "NAME", default_value = "carillon-operator", value_parser = identity)]
     pub operator_identity: ServerName<'static>,
+    /// A directory with what the operator last pushed to the fleet, in files 0 to 7. When no operator comes, the server starts with that
+    #[arg(long, env = "CARILLON_BOOT_CONFIG_DIRECTORY", value_name = "DIRECTORY")]
+    pub boot_config_directory: Option<PathBuf>,
     /// Redis, which makes one fleet of many servers: redis://user:password@host:6379/0, or rediss:// for TLS. Without it this server
     /// is alone
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]

@@ -2,13 +2,16 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::{Arc, Mutex},
-    time::Instant,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
-    ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
+    Code, ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
     push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
@@ -29,7 +32,17 @@ struct Inner {
     applying: Mutex<()>,
     /// The latest that a push came with, whatever became of it: what comes with an earlier one is too late.
     position: Mutex<Position>,
-    heard_at: Mutex<Option<Instant>>,
+    heard: Mutex<Option<Heard>>,
+    /// True while this server runs what it found when it started, and no operator has confirmed that.
+    unconfirmed: AtomicBool,
+}
+
+/// When the operator was heard.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    /// How old its words were then.
+    age: Duration,
 }
 
 /// Everything a handshake or a publish looks up.
@@ -76,7 +89,8 @@ impl ConfigStore {
             view: ArcSwap::default(),
             applying: Mutex::default(),
             position: Mutex::default(),
-            heard_at: Mutex::default(),
+            heard: Mutex::default(),
+            unconfirmed: AtomicBool::new(false),
         }))
     }
 
@@ -95,15 +109,27 @@ impl ConfigStore {
         &self.0.frontend
     }
 
-    /// Seconds since the operator was last heard; 0 before that.
+    /// True while this server runs what it found when it started, and no operator has confirmed that.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.0.unconfirmed.load(Ordering::Acquire)
+    }
+
+    /// True when a refusal by `code` may be due to what this server doesn't know yet: others may know the tenant or the key.
+    pub fn may_be_wrong_about(&self, code: Code) -> bool {
+        self.is_unconfirmed() && matches!(code, Code::TenantUnknown | Code::ClaimMissing | Code::KeyUnknown | Code::SignatureInvalid)
+    }
+
+    /// Seconds since the operator was last heard, by this server or in what it started with; 0 before that.
     pub fn age_seconds(&self) -> f64 {
-        self.0.heard_at.lock().expect("no panic under this lock").map_or(0.0, |at| at.elapsed().as_secs_f64())
+        let heard = self.0.heard.lock().expect("no panic under this lock");
+        heard.as_ref().map_or(0.0, |Heard { at, age }| (at.elapsed() + *age).as_secs_f64())
     }
 
     /// What is in force, for the operator.
     pub fn state(&self) -> State {
         self.hear();
-        let position = *self.0.position.lock().expect("no panic under this lock");
+        // One that nobody has pushed to is to be told, even if there is nothing to change.
+        let position = if self.is_unconfirmed() { Position::default() } else { *self.0.position.lock().expect("no panic under this lock") };
         let view = self.view();
         State {
             protocol_version: carillon_tenant::push::PROTOCOL_VERSION,
@@ -133,7 +159,22 @@ impl ConfigStore {
         let _applying = self.0.applying.lock().expect("no panic under this lock");
         self.advance(position)?;
         let removals = self.view().tenants.keys().filter(|id| !mentioned.contains(*id)).cloned().collect();
-        Ok(self.apply(Some(fleet), tenants, removals))
+        let answer = self.apply(Some(fleet), tenants, removals);
+        self.confirm();
+        Ok(answer)
+    }
+
+    /// Starts with what the operator wrote `age` ago, unless it has pushed already. What it pushed before that is too late from now on.
+    pub fn boot(&self, snapshot: Snapshot, age: Duration) -> Option<Answer> {
+        let _applying = self.0.applying.lock().expect("no panic under this lock");
+        if self.programmed() || self.advance(snapshot.position).is_err() {
+            return None;
+        }
+        // Before the view is: nobody is sent away for good meanwhile.
+        self.0.unconfirmed.store(true, Ordering::Release);
+        let answer = self.apply(Some(snapshot.fleet), snapshot.tenants, Vec::new());
+        *self.0.heard.lock().expect("no panic under this lock") = Some(Heard { at: Instant::now(), age });
+        Some(answer)
     }
 
     /// Applies a change on top of the state that its base digest names.
@@ -149,7 +190,9 @@ impl ConfigStore {
             return Err(ConflictCode::BaseDigest);
         }
         drop(view);
-        Ok(self.apply(None, delta.upserts, delta.removals))
+        let answer = self.apply(None, delta.upserts, delta.removals);
+        self.confirm();
+        Ok(answer)
     }
 
     /// Notes where a push leads to, unless that is behind.
@@ -219,7 +262,11 @@ impl ConfigStore {
     }
 
     fn hear(&self) {
-        *self.0.heard_at.lock().expect("no panic under this lock") = Some(Instant::now());
+        *self.0.heard.lock().expect("no panic under this lock") = Some(Heard { at: Instant::now(), age: Duration::ZERO });
+    }
+
+    fn confirm(&self) {
+        self.0.unconfirmed.store(false, Ordering::Release);
     }
 }
 

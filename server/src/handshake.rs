@@ -54,7 +54,7 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
                     Ok(())
                 }
                 Err(code) => {
-                    if matches!(code, Code::Draining | Code::NotProgrammed) {
+                    if matches!(code, Code::Draining | Code::NotProgrammed) || self.0.config.may_be_wrong_about(code) {
                         // Clients don't try again by themselves when a CONNECT is refused; they do when the transport ends.
                         transport.cut();
                     } else {

@@ -6,6 +6,7 @@
 //! process.
 
 pub mod args;
+pub mod boot;
 pub mod commands;
 pub mod config_api;
 pub mod config_store;

@@ -71,6 +71,8 @@ pub struct Metrics {
     pub redis_up: Gauge,
     /// Seconds since the operator was last heard.
     pub config_age_seconds: Gauge<f64, AtomicU64>,
+    /// 1 while it runs what it found when it started, and no operator has confirmed that.
+    pub config_from_boot: Gauge,
     /// Requests to the HTTP API that were answered.
     pub api_requests: Counter,
     /// Tenants this server runs.
@@ -106,6 +108,10 @@ impl Metrics {
             adapter_received: make.metric("carillon_adapter_received", "Messages received from other pods"),
             redis_up: make.metric("carillon_redis_up", "1 while Redis answers"),
             config_age_seconds: make.metric("carillon_config_age_seconds", "Seconds since the operator was last heard"),
+            config_from_boot: make.metric(
+                "carillon_config_from_boot",
+                "1 while the server runs what it found when it started, and no operator has confirmed that",
+            ),
             api_requests: make.metric("carillon_api_requests", "Requests to the HTTP API that were answered"),
             config_tenants: make.metric("carillon_config_tenants", "Tenants this pod runs"),
             certificate_reload_failures: make.metric(

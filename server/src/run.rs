@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Server,
     args::Args,
-    config_api,
+    boot, config_api,
     health::{self, Health},
     logging,
     side_port::{self, Bounds},
@@ -45,6 +45,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let routes = config_api::router(core.config.clone());
     tokio::spawn(side_port::serve(admin, Some(certificates.configs()), Bounds::ADMIN, routes, stop.clone()));
     tokio::spawn(certificates.follow(tls::RELOAD_INTERVAL, core.metrics.certificate_reload_failures.clone(), stop.clone()));
+    if let Some(directory) = args.boot_config_directory.clone() {
+        tokio::spawn(boot::start(core.config.clone(), directory, stop.clone()));
+    }
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "server listening");
     health.started(core.clone());
 

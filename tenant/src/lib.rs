@@ -4,6 +4,7 @@
 //! validated, versioned by a hash. Messages are pushed to servers, which turn them into [`TenantConfig`]s, ready to enforce.
 //! Everything here is pure: no I/O, no clock, no Kubernetes client, no HTTP server, no Redis.
 
+pub mod boot;
 mod class;
 pub mod compile;
 mod config;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bad_bytes;
+mod boot;
 mod cli;
 mod cluster;
 mod config;

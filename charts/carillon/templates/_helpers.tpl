@@ -49,6 +49,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- default (printf "%s-tls" (include "carillon.operator.name" .)) .Values.tls.operator.existingSecret -}}
 {{- end -}}
 
+{{- define "carillon.bootConfig.secretName" -}}{{ include "carillon.fullname" . }}-boot{{- end -}}
+{{- /* As many as the operator and the servers count. */ -}}
+{{- define "carillon.bootConfig.shards" -}}8{{- end -}}
+
 {{- define "carillon.sessionKey.secretName" -}}
 {{- default (printf "%s-session-key" (include "carillon.fullname" .)) .Values.sessionKey.existingSecret.name -}}
 {{- end -}}

@@ -30,7 +30,7 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Opti
     let config = tenant.as_ref().map(|tenant| tenant.config().clone());
     let allowed = prove(config.as_deref(), id, credentials, permission).map_err(|code| {
         tracing::info!(tenant = tenant.as_ref().map(|tenant| tenant.id.as_str()), %code, "request not authenticated");
-        unauthenticated(code)
+        if core.config.is_unconfirmed() { Problem::unavailable(Code::NotProgrammed) } else { unauthenticated(code) }
     })?;
     let tenant = tenant.ok_or_else(|| unauthenticated(Code::SignatureInvalid))?;
     if !allowed && permission.is_none() {

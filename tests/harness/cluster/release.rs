@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use carillon_tenant::{TenantId, boot};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -234,6 +236,25 @@ impl Release {
     pub async fn lease(&self) -> Value {
         let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/carillon-operator");
         self.api.get(&path).await.expect("there is a Lease once one has led")["spec"].take()
+    }
+
+    /// Runs `pods` server pods. A story that changes that leaves [`REPLICAS`] again.
+    pub async fn scale_servers(&self, pods: usize) {
+        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-server/scale");
+        self.api.patch(&path, &json!({"spec": {"replicas": pods}})).await;
+    }
+
+    /// Whether a tenant is in the Secrets that server pods start with while the operator is away.
+    ///
+    /// # Panics
+    ///
+    /// When a Secret holds something else.
+    pub async fn written_down(&self, tenant: &str) -> bool {
+        let id = TenantId::new(tenant).expect("it is a good id");
+        let secret = self.secret(&format!("carillon-boot-{}", boot::shard_of(&id))).await;
+        let Some(packed) = secret[boot::SHARD_KEY].as_str() else { return false };
+        let packed = STANDARD.decode(packed).expect("Secrets are base64");
+        boot::Shard::unpack(&packed).expect("the operator packed it").tenants.iter().any(|message| message.tenant_id == id)
     }
 
     /// Starts a rolling restart of the server pods.

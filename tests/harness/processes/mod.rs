@@ -1,6 +1,7 @@
 //! A fleet of real `carillon-server` processes on one Redis, programmed over their admin ports as the operator does it. What happens to
 //! pods happens to them: they are killed, paused, cut off, started anew.
 
+mod boot;
 mod server;
 
 use std::{
@@ -59,6 +60,21 @@ impl Processes {
         fleet
     }
 
+    /// So many servers on a Redis of their own, that no operator comes to. One has written down `tenants` for them, `age` ago.
+    ///
+    /// # Panics
+    ///
+    /// When that can't be written down anew.
+    pub async fn start_on_their_own(count: usize, tenants: &[Tenant], age: Duration) -> Self {
+        let mut fleet = Self::start(count, &[]).await;
+        boot::write(&fleet.folder.path().join("boot"), tenants, age);
+        for number in 0..count {
+            let Self { redis_url, host, authority, servers, folder, .. } = &mut fleet;
+            servers[number].start(folder.path(), *host, authority, redis_url).await;
+        }
+        fleet
+    }
+
     /// Programs every server that runs with exactly `tenants`, and those that are started later, too.
     pub async fn push(&mut self, tenants: &[Tenant]) {
         self.program(tenants);
@@ -110,8 +126,13 @@ impl Processes {
 
     /// The value of a sample in the metrics of one server, as [`metrics::sum`] reads it.
     pub async fn metric(&self, server: usize, sample: &str) -> f64 {
+        metrics::sum(&self.metrics(server).await, sample)
+    }
+
+    /// The metrics of one server.
+    pub async fn metrics(&self, server: usize) -> String {
         let health = self.servers[server].addresses().health;
-        metrics::sum(&http::request(health, hyper::Method::GET, "/metrics", &[], "").await.body, sample)
+        http::request(health, hyper::Method::GET, "/metrics", &[], "").await.body
     }
 
     /// The sum of a sample over all servers that run.

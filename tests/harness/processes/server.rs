@@ -61,6 +61,7 @@ impl Server {
         let output = File::create(&log).expect("the test's folder takes files");
         let mut command = Command::new(&self.program);
         command.env_clear().kill_on_drop(true).arg("--admin-tls-directory").arg(folder).args(["--redis-url", redis_url]);
+        command.arg("--boot-config-directory").arg(folder.join("boot"));
         for (option, address) in
             [("--listen", addresses.server), ("--admin-listen", addresses.admin), ("--health-listen", addresses.health)]
         {

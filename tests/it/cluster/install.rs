@@ -56,7 +56,7 @@ async fn server_pods_are_ready_when_they_are_programmed_and_not_before() {
 }
 
 /// Clients are told to come again: no answer of such a pod is final.
-pub async fn unprogrammed_refuse(pods: &[Pod]) {
+async fn unprogrammed_refuse(pods: &[Pod]) {
     for pod in pods {
         let response = http::request(pod.http(), Method::GET, "/socket.io/?EIO=4&transport=polling", &[], "").await;
         assert_eq!((response.status.as_u16(), &response.json()["code"]), (503, &json!("not_programmed")), "{response:?}");
