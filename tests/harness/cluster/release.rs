@@ -192,9 +192,13 @@ impl Release {
     }
 
     async fn pods_of(&self, component: &str) -> Vec<Pod> {
-        let selector = format!("app.kubernetes.io%2Finstance%3D{RELEASE},app.kubernetes.io%2Fcomponent%3D{component}");
-        let pods = self.api.list(&format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={selector}")).await;
+        let pods = self.list_of(component).await;
         pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).filter_map(Pod::read).collect()
+    }
+
+    async fn list_of(&self, component: &str) -> Vec<Value> {
+        let selector = format!("app.kubernetes.io%2Finstance%3D{RELEASE},app.kubernetes.io%2Fcomponent%3D{component}");
+        self.api.list(&format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={selector}")).await
     }
 
     /// Where clients come in: the Service's address, which gives each connection to some ready pod.
@@ -218,6 +222,12 @@ impl Release {
         let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-operator/scale");
         self.api.patch(&path, &json!({"spec": {"replicas": pods}})).await;
         self.operators_ready(pods).await;
+        // Those that are ending are not counted there, but they may still act.
+        eventually(SLOW, "the others have ended", async || {
+            let left = self.list_of("operator").await.len();
+            if left == pods { Ok(()) } else { Err(left) }
+        })
+        .await;
     }
 
     async fn operators_ready(&self, pods: usize) {
