@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Limit, RealtimeTenantStatus, SigningAlgorithm};
+use crate::{Limit, OnExpiry, RealtimeTenantStatus, RevocationSpec, SigningAlgorithm};
 
 /// One tenant of the real-time platform: who may connect, from where, and how much.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ pub struct AuthSpec {
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub api_keys: Vec<ApiKeySpec>,
+    /// Tokens that are refused though a key of the tenant verifies them. Sockets that came in with one are closed for good.
+    #[serde(default)]
+    pub revocation: RevocationSpec,
 }
 
 /// How a tenant's JSON Web Tokens (RFC 7519) are verified. `exp` is always required.
@@ -105,6 +108,9 @@ pub struct JwtSpec {
     /// Where the tenant and the user stand in a token.
     #[serde(default)]
     pub claims: ClaimNames,
+    /// What becomes of a socket whose token expires: `Disconnect` closes it for good, unless its client has sent a new token before; `Keep` leaves it.
+    #[serde(default)]
+    pub on_expiry: OnExpiry,
 }
 
 impl JwtSpec {

@@ -10,6 +10,7 @@ use crate::{
     ClassOutcome, ConfigVersion, OriginPattern, Quotas, SecretBytes, TenantConfig, TenantId, TenantMessage,
     jwt_policy::{JwtMessage, KeyMessage, prepare},
     push::ApiKeyMessage,
+    revocation::compile_revocation,
 };
 
 /// Shortest API key, in bytes.
@@ -159,6 +160,7 @@ pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, class: &C
     let tenant_id = keep(&mut rejections, tenant_id(name, spec));
     let jwt = compile_jwt(spec, secrets, &mut rejections);
     let api_keys = compile_api_keys(spec, secrets, &mut rejections);
+    let revocation = compile_revocation(&spec.auth.revocation, &mut rejections);
     let origins = compile_origins(spec, &mut rejections);
     check_quotas("spec.quotas", &spec.quotas, &mut rejections);
     if let Some(class) = class {
@@ -171,6 +173,7 @@ pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, class: &C
         config_version: ConfigVersion::new(generation, &[0; 32]),
         suspended: spec.suspended,
         jwt,
+        revocation,
         api_keys,
         origins,
         quotas: Quotas::merge(&spec.quotas, class),
@@ -187,7 +190,7 @@ fn keep<T>(rejections: &mut Vec<Rejection>, result: Result<T, Rejection>) -> Opt
     result.map_err(|rejection| rejections.push(rejection)).ok()
 }
 
-fn invalid(field: impl Into<String>, message: impl Into<String>) -> Rejection {
+pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Rejection {
     Rejection { code: RejectionCode::Invalid, field: field.into(), message: message.into() }
 }
 
@@ -228,6 +231,7 @@ fn compile_jwt(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections:
         max_lifetime_seconds: jwt.max_lifetime_seconds,
         tenant_claim: jwt.claims.tenant.clone(),
         user_claim: jwt.claims.user.clone(),
+        on_expiry: jwt.on_expiry,
     }
 }
 
@@ -308,7 +312,7 @@ pub(crate) fn check_quotas(path: &str, quotas: &QuotaSpec, rejections: &mut Vec<
     }
 }
 
-fn check_count(field: &str, count: usize, min: usize, max: usize, rejections: &mut Vec<Rejection>) {
+pub(crate) fn check_count(field: &str, count: usize, min: usize, max: usize, rejections: &mut Vec<Rejection>) {
     if !(min..=max).contains(&count) {
         rejections.push(invalid(field, format!("has {count} items; from {min} to {max} are allowed")));
     }

@@ -5,7 +5,7 @@ mod outlet;
 mod rooms;
 mod tenant;
 
-pub use message::{Message, Publication, Target, unix_time_ms};
+pub use message::{Message, Publication, Target, unix_time, unix_time_ms};
 pub use outlet::{Outlet, QUEUE_PACKETS_MAX, SendError};
 pub use rooms::Room;
 pub use tenant::{Admission, Tenant, Usage};

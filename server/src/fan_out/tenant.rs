@@ -13,6 +13,7 @@ use carillon_tenant::{
 
 use super::{Publication, Room, Target, rooms::QueueFull};
 use crate::{
+    expiry::Expiries,
     fleet::Fleet,
     metrics::{Metrics, TenantMetrics},
     quota::{
@@ -46,6 +47,8 @@ pub struct Tenant {
     pub egress: Egress,
     /// Which quotas were met lately.
     pub refusals: Refusals,
+    /// When its sessions' tokens expire.
+    pub expiries: Expiries,
     config: ArcSwap<TenantConfig>,
     everyone: Arc<Room>,
     state: Mutex<State>,
@@ -94,6 +97,7 @@ impl Tenant {
             rates: Rates::default(),
             egress: Egress::default(),
             refusals: Refusals::default(),
+            expiries: Expiries::default(),
             everyone: Arc::default(),
             state: Mutex::default(),
             config: ArcSwap::new(config),
@@ -115,11 +119,7 @@ impl Tenant {
         self.config.store(config.clone());
         self.report_limits();
         for session in self.everyone.members().iter() {
-            if config.suspended {
-                session.end(Code::TenantSuspended);
-            } else if !config.jwt.has_key(session.key) {
-                session.end(Code::KeyUnknown);
-            }
+            session.follow(&config);
         }
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     core::Core,
-    fan_out::{Tenant, unix_time_ms},
+    fan_out::{Tenant, unix_time},
     jwt::UnverifiedToken,
     problem::Problem,
 };
@@ -56,8 +56,7 @@ fn prove(config: Option<&TenantConfig>, id: &str, credentials: &str, permission:
         Err(_) => return Err(Code::SignatureInvalid),
     };
     let config = config.ok_or(Code::SignatureInvalid)?;
-    let now = i64::try_from(unix_time_ms() / 1000).unwrap_or(i64::MAX);
-    let identity = token.verify(&config.jwt, now).map_err(|code| match code {
+    let identity = token.verify(config, unix_time()).map_err(|code| match code {
         // What is found before the signature is verified, or may be.
         Code::KeyUnknown | Code::AlgorithmRefused | Code::TokenMalformed => Code::SignatureInvalid,
         proven => proven,

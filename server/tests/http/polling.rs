@@ -23,7 +23,12 @@ impl PollingClient {
 
     /// Connects as `user` of acme to the server at `address`.
     pub async fn connect_to(address: SocketAddr, user: Value) -> Self {
-        let token = tenants::token(tenants::ACME_SECRET, &tenants::claims("acme", json!({"sub": user, "role": null})));
+        Self::connect_with(address, &tenants::token(tenants::ACME_SECRET, &tenants::claims("acme", json!({"sub": user, "role": null}))))
+            .await
+    }
+
+    /// Connects with `token` to the server at `address`.
+    pub async fn connect_with(address: SocketAddr, token: &str) -> Self {
         let url = format!("http://{address}/socket.io/?EIO=4&transport=polling");
         let client = plain_client();
         let open = client.get(&url).send().await.unwrap().text().await.unwrap();
@@ -53,7 +58,8 @@ impl PollingClient {
         assert_eq!(answer.status(), 200);
     }
 
-    async fn packet(&mut self) -> String {
+    /// The next packet but pings.
+    pub async fn packet(&mut self) -> String {
         while self.packets.is_empty() {
             let answer = self.client.get(&self.url).send().await.unwrap();
             assert_eq!(answer.status(), 200);
