@@ -102,7 +102,9 @@ impl Signer {
                 .with_context(|| format!("tenant {} has no key with kid {kid:?}; {has}", self.tenant));
         }
         let wanted = keys.iter().find(|key| is_hmac(key.algorithm) != private_key_given);
-        wanted.or(keys.first()).with_context(|| format!("tenant {} has no key", self.tenant))
+        wanted
+            .or(keys.first())
+            .with_context(|| format!("tenant {} has no key here: tokens that its jwks verify are signed by its issuer", self.tenant))
     }
 }
 

@@ -8,6 +8,7 @@ mod class;
 mod class_status;
 mod conditions;
 mod effective;
+mod jwks;
 mod limit;
 mod selector;
 mod status;
@@ -18,6 +19,7 @@ pub use class::{ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, QuotaCei
 pub use class_status::RealtimeTenantClassStatus;
 pub use conditions::{ConditionType, Reason};
 pub use effective::{EffectiveQuota, EffectiveStatus, QuotaField, QuotaSource, QuotaValue};
+pub use jwks::{JwksSpec, KeyStatus};
 pub use limit::{LIMIT_MAX, Limit, UNLIMITED};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceSelector};
 pub use status::{FleetStatus, LaggingPod, RealtimeTenantStatus, UsageStatus};

@@ -6,6 +6,7 @@
 //! A replica that doesn't lead watches and compiles like the one that does, and goes no further: it has no pushers and writes nothing.
 
 mod classes;
+mod jwks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use carillon_crds::RealtimeTenantStatus;
+use carillon_jwks::Fetcher;
 use carillon_tenant::{Position, SecretBytes, push::FleetSettings};
 use futures::StreamExt;
 use k8s_openapi::{
@@ -90,6 +92,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// Where Events go.
     pub events: Events,
+    /// Who fetches key sets.
+    pub fetcher: Arc<Fetcher>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -113,6 +117,7 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
             Some(event) = classes.next() => controller.class_event(event),
             Some(event) = namespaces.next() => controller.namespace_event(event),
             Some(report) = controller.parts.reports.recv() => controller.report(&report),
+            Some(done) = controller.jwks.fetches.join_next() => controller.key_set_done(done.expect("a fetch neither panics nor is cancelled")),
             Some(done) = controller.jobs.join_next() => controller.done(done.expect("a job neither panics nor is cancelled")),
             Ok(()) = controller.parts.term.changed() => controller.term_changed(),
             Ok(()) = controller.parts.session_key.changed() => controller.gather.change(Instant::now()),
@@ -134,6 +139,7 @@ struct Controller {
     classes: Listing<String>,
     namespaces: Listing<String>,
     index: Index,
+    jwks: jwks::Jwks,
     slices: Slices,
     /// The term in which this replica leads, which may be over by now.
     term: Option<Term>,
@@ -183,6 +189,7 @@ impl Controller {
             classes: Listing::new(CLASSES, readiness.clone()),
             namespaces: Listing::new(NAMESPACES, readiness.clone()),
             client,
+            jwks: jwks::Jwks::new(Arc::clone(&parts.fetcher)),
             parts,
             index: Index::default(),
             slices: Slices::default(),
@@ -287,6 +294,7 @@ impl Controller {
         self.parts.desired.send_replace(None);
         self.reporting.retire(&self.parts.metrics);
         self.term = self.parts.term.borrow_and_update().clone();
+        self.jwks.book.lead(self.term.is_some(), Instant::now());
         self.follow_pods();
         self.gather.change(Instant::now());
         self.fleet_changed(&Touched::All);
@@ -304,6 +312,7 @@ impl Controller {
                 let time = Instant::now() + USAGE_GATHER;
                 self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
             }
+            Report::UnknownKids(tenants) => self.unknown_kids(tenants),
             Report::Standing(..) | Report::Usage(..) => {}
         }
     }
@@ -401,6 +410,8 @@ impl Controller {
         if changes.desired {
             self.gather.change(now);
         }
+        self.follow_key_sets(changes.sources, now);
+        self.jwks.start(now);
         // A Secret that changes while it is read must be heard of; no class and no namespace is gone because it was not listed yet; and what was tried before all tenants were listed would be
         // waited for in vain.
         if self.untried.is_some() && !self.parts.readiness.is_missing(SECRETS) && self.classes_are_known() {
@@ -424,8 +435,9 @@ impl Controller {
         let may_write = acts && self.writing.len() < WRITES_MAX;
         let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
         let writing = writing.chain(self.class_reporting.next().filter(|_| acts));
-        let publishing = self.gather.due().filter(|_| acts);
-        let next = writing.chain(resolving).chain(publishing).min();
+        let confirmed = self.jwks.book.confirming(Instant::now());
+        let publishing = self.gather.due().filter(|_| acts).map(|due| confirmed.map_or(due, |confirmed| due.max(confirmed)));
+        let next = writing.chain(resolving).chain(publishing).chain(self.jwks.book.next()).min();
         // Readiness may come from outside the loop.
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
@@ -453,6 +465,10 @@ impl Controller {
 
     fn publish(&mut self, term: &Term, now: Instant) {
         if self.gather.due().is_none_or(|due| due > now) {
+            return;
+        }
+        // Who took over just now may have older keys than pods run.
+        if self.jwks.book.confirming(now).is_some() {
             return;
         }
         let Some(session_key) = self.parts.session_key.borrow_and_update().clone() else { return };

@@ -163,7 +163,12 @@ fn authenticate(core: &Core, transport: &Transport, auth: Option<&Value>) -> Res
         return Err(refuse(Code::OriginRefused));
     }
     let now = i64::try_from(unix_time_ms() / 1000).unwrap_or(i64::MAX);
-    let identity = token.verify(&config.jwt, now).map_err(refuse)?;
+    let identity = token.verify(&config.jwt, now).map_err(|code| {
+        if code == Code::KeyUnknown {
+            token.kid().into_iter().for_each(|kid| tenant.unknown_kids.note(kid));
+        }
+        refuse(code)
+    })?;
     drop(config);
     Ok((tenant, identity))
 }

@@ -65,6 +65,11 @@ impl<'a> UnverifiedToken<'a> {
         }
     }
 
+    /// The key it names.
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
     /// Verifies signature and claims at `now`, in seconds of Unix time.
     ///
     /// # Errors
