@@ -301,7 +301,7 @@ impl Tenant {
         let unknown_kids = self.unknown_kids.take();
         let something = connections + users + rooms + messages_per_second > 0 || !limited.is_empty() || !unknown_kids.is_empty();
         let (tenant_id, fleet) = (self.id.clone(), self.counts.fleet());
-        something.then(|| TenantUsage { tenant_id, connections, users, rooms, messages_per_second, fleet, limited, unknown_kids })
+        something.then_some(TenantUsage { tenant_id, connections, users, rooms, messages_per_second, fleet, limited, unknown_kids })
     }
 
     /// What all pods use together, as they last told: within a quarter of a second. `None` when there is no other pod, or Redis is away.
