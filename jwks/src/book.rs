@@ -173,7 +173,12 @@ impl Book {
 
     /// Until when it pays to wait for what is looked at again; `None` when nothing is, or it was waited for long enough.
     pub fn confirming(&self, now: Instant) -> Option<Instant> {
-        self.awaited_until.filter(|until| !self.awaited.is_empty() && *until > now)
+        self.patience(now).filter(|_| !self.awaited.is_empty())
+    }
+
+    /// Until when who just began to lead may wait for what follows from it.
+    pub fn patience(&self, now: Instant) -> Option<Instant> {
+        self.awaited_until.filter(|until| *until > now)
     }
 
     /// When that was fetched with success which was so longest ago.

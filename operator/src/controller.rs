@@ -236,6 +236,7 @@ impl Controller {
     fn tenant_gone(&mut self, key: &ObjectKey) {
         self.index.remove(key);
         self.deleting.remove(key);
+        self.jwks.settled(key);
         self.reporting.forget(key, &self.parts.metrics);
         self.tried(key);
     }
@@ -294,7 +295,7 @@ impl Controller {
         self.parts.desired.send_replace(None);
         self.reporting.retire(&self.parts.metrics);
         self.term = self.parts.term.borrow_and_update().clone();
-        self.jwks.book.lead(self.term.is_some(), Instant::now());
+        self.jwks.lead(self.term.is_some());
         self.follow_pods();
         self.gather.change(Instant::now());
         self.fleet_changed(&Touched::All);
@@ -332,7 +333,10 @@ impl Controller {
                 self.resolving.remove(&job.key);
                 self.tried(&job.key);
                 match result {
-                    Ok(resolution) => self.resolved(&job, resolution),
+                    Ok(resolution) => {
+                        self.resolved(&job, resolution);
+                        self.key_sets_compiled(&job);
+                    }
                     Err(error) => {
                         self.parts.metrics.reconciled(Outcome::Error);
                         tracing::warn!(tenant = %job.key, %error, "Secrets not readable; tried again");
@@ -435,8 +439,8 @@ impl Controller {
         let may_write = acts && self.writing.len() < WRITES_MAX;
         let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
         let writing = writing.chain(self.class_reporting.next().filter(|_| acts));
-        let confirmed = self.jwks.book.confirming(Instant::now());
-        let publishing = self.gather.due().filter(|_| acts).map(|due| confirmed.map_or(due, |confirmed| due.max(confirmed)));
+        let held = self.jwks.holds_until(Instant::now());
+        let publishing = self.gather.due().filter(|_| acts).map(|due| held.map_or(due, |held| due.max(held)));
         let next = writing.chain(resolving).chain(publishing).chain(self.jwks.book.next()).min();
         // Readiness may come from outside the loop.
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
@@ -452,6 +456,7 @@ impl Controller {
             }
             let Some(job) = self.index.job(&key) else {
                 self.tried(&key);
+                self.jwks.settled(&key);
                 continue;
             };
             self.resolving.insert(key);
@@ -467,8 +472,7 @@ impl Controller {
         if self.gather.due().is_none_or(|due| due > now) {
             return;
         }
-        // Who took over just now may have older keys than pods run.
-        if self.jwks.book.confirming(now).is_some() {
+        if self.jwks.holds_until(now).is_some() {
             return;
         }
         let Some(session_key) = self.parts.session_key.borrow_and_update().clone() else { return };

@@ -1,13 +1,13 @@
 //! Key sets: fetched by every replica, so that any of them can go on at once, and most often by the one that leads.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use carillon_jwks::{Book, Due, FetchError, Fetcher, Success};
 use carillon_tenant::{Fetched, TenantId};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::Controller;
-use crate::metrics::Metrics;
+use crate::{index::Index, metrics::Metrics, object::ObjectKey, resolve::Job};
 
 /// What is fetched, and what is under way. Whatever is ends with this.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Jwks {
     fetcher: Arc<Fetcher>,
     pub(super) book: Book,
     pub(super) fetches: JoinSet<FetchDone>,
+    /// Tenants that this replica, which just began to lead, must compile with newer keys before it publishes.
+    settling: BTreeSet<ObjectKey>,
 }
 
 /// A fetch that ended.
@@ -22,7 +24,23 @@ pub(super) type FetchDone = (Due, Result<Success, FetchError>, Duration);
 
 impl Jwks {
     pub(super) fn new(fetcher: Arc<Fetcher>) -> Self {
-        Self { fetcher, book: Book::default(), fetches: JoinSet::new() }
+        Self { fetcher, book: Book::default(), fetches: JoinSet::new(), settling: BTreeSet::new() }
+    }
+
+    /// This replica begins to lead, or ends.
+    pub(super) fn lead(&mut self, leads: bool) {
+        self.settling.clear();
+        self.book.lead(leads, Instant::now());
+    }
+
+    /// Until when nothing is published: whoever took over just now may have older keys than pods run.
+    pub(super) fn holds_until(&self, now: Instant) -> Option<Instant> {
+        self.book.confirming(now).or_else(|| self.book.patience(now).filter(|_| !self.settling.is_empty()))
+    }
+
+    /// Nothing more is to be waited for from `key`.
+    pub(super) fn settled(&mut self, key: &ObjectKey) {
+        self.settling.remove(key);
     }
 
     /// Fetches whatever is due.
@@ -56,8 +74,21 @@ impl Jwks {
 impl Controller {
     pub(super) fn key_set_done(&mut self, done: FetchDone) {
         let source = done.0.source.clone();
+        let confirming = self.jwks.book.confirming(Instant::now()).is_some();
         if let Some(fetched) = self.jwks.done(done, &self.parts.metrics) {
-            self.index.key_set_seen(source, fetched);
+            let users = self.index.key_set_seen(source, fetched);
+            if confirming {
+                self.jwks.settling.extend(users);
+            }
+        }
+    }
+
+    /// A tenant was compiled.
+    pub(super) fn key_sets_compiled(&mut self, job: &Job) {
+        // It may have been under way before the newer keys came.
+        let newest = |index: &Index| index.job(&job.key).is_none_or(|newest| newest.key_sets == job.key_sets);
+        if self.jwks.settling.contains(&job.key) && newest(&self.index) {
+            self.jwks.settled(&job.key);
         }
     }
 

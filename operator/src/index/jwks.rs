@@ -59,11 +59,13 @@ impl Index {
         Some(Duration::from_secs((*seconds).into()))
     }
 
-    /// Takes up what was fetched: whoever names it is compiled anew.
-    pub fn key_set_seen(&mut self, source: JwksSource, fetched: Fetched) {
-        let Some(users) = self.key_sets.users.get(&source) else { return };
-        self.changes.unresolved.extend(users.keys().cloned());
+    /// Takes up what was fetched: whoever names it, which is returned, is compiled anew.
+    pub fn key_set_seen(&mut self, source: JwksSource, fetched: Fetched) -> Vec<ObjectKey> {
+        let Some(users) = self.key_sets.users.get(&source) else { return Vec::new() };
+        let users: Vec<_> = users.keys().cloned().collect();
+        self.changes.unresolved.extend(users.iter().cloned());
         self.key_sets.known.insert(source, fetched);
+        users
     }
 
     /// Forgets what nobody names.
