@@ -101,7 +101,9 @@ impl Signer {
                 .with_context(|| format!("tenant {} has no key with kid {kid:?}; {has}", self.config.id));
         }
         let wanted = keys.iter().find(|key| is_hmac(key.algorithm) != private_key_given);
-        wanted.or(keys.first()).with_context(|| format!("tenant {} has no key", self.config.id))
+        wanted
+            .or(keys.first())
+            .with_context(|| format!("tenant {} has no key here: tokens that its jwks verify are signed by its issuer", self.config.id))
     }
 }
 

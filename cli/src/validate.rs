@@ -75,8 +75,9 @@ mod tests {
     use super::*;
 
     /// Files of `golden/validate` that are checked together, and the name of what should be said about them.
-    const CASES: [(&[&str], bool, &str); 10] = [
+    const CASES: [(&[&str], bool, &str); 11] = [
         (&["good.yaml"], true, "good.txt"),
+        (&["jwks.yaml"], true, "jwks.txt"),
         (&["fields.yaml"], false, "fields.txt"),
         (&["secrets.yaml"], false, "secrets.txt"),
         (&["good.yaml", "conflict.yaml"], false, "conflict.txt"),

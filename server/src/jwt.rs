@@ -71,6 +71,11 @@ impl<'a> UnverifiedToken<'a> {
         }
     }
 
+    /// The key it names.
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
     /// The user that it says it was issued to.
     ///
     /// # Errors

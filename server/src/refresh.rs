@@ -64,6 +64,9 @@ fn take(session: &Session, token: &str, now: i64) -> Result<Grant, Refused> {
         Ok(Identity { grant, .. }) if own => Ok(grant),
         Ok(_) => Err(Refused::exactly(Code::SignatureInvalid)),
         Err(code) => {
+            if code == Code::KeyUnknown {
+                token.kid().into_iter().for_each(|kid| session.tenant.unknown_kids.note(kid));
+            }
             // What is found before the signature is verified, or may be, tells of the tenant's keys.
             let proven = !matches!(code, Code::KeyUnknown | Code::AlgorithmRefused | Code::TokenMalformed);
             Err(Refused { code, told: if own && proven { code } else { Code::SignatureInvalid } })

@@ -209,6 +209,9 @@ pub struct TenantUsage {
     pub fleet: Option<FleetUsage>,
     /// Quotas by which this server refused something within the last minute, or would have.
     pub limited: Vec<Code>,
+    /// Names of keys by which tokens were refused that nobody knows, since this was last asked: a few, and each is told once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_kids: Vec<String>,
 }
 
 /// What one tenant uses on all servers together.

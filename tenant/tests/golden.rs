@@ -129,6 +129,7 @@ fn pushes_and_answers() {
         messages_per_second: 40,
         fleet: Some(FleetUsage { connections: 12, users: 7, rooms: 2, messages_per_second: 90 }),
         limited: vec![Code::ConnectionsMax, Code::MessagesRate],
+        unknown_kids: vec!["2026-12".into()],
     };
     golden("usage.json", &UsageReport { boot_id: "00c0ffee".into(), tenants: vec![usage] });
     golden(

@@ -93,6 +93,13 @@ async fn good_tenants_are_taken() {
     }
     let team = Team::new(&api).await;
     api.try_create(&object(&team, "full", &full())).await.expect("every field is taken");
+    let sources =
+        json!([{"url": "https://id.example.com:8443/keys?tenant=a", "refreshSeconds": 60}, {"issuer": "https://[2001:db8::1]/realms/a/"}]);
+    let fetched = with(with(full(), "/tenantId", json!("fetched")), "/auth/jwt/jwks", sources);
+    api.try_create(&object(&team, "fetched", &fetched)).await.expect("key sets are taken beside keys");
+    let alone = json!({"auth": {"jwt": {"jwks": [{"issuer": "https://id.example.com"}]}}});
+    let made = api.try_create(&object(&team, "alone", &alone)).await.expect("key sets are taken without keys");
+    assert_eq!(made["spec"]["auth"]["jwt"]["jwks"][0]["refreshSeconds"], 300);
     let least = json!({"auth": {"jwt": {"keys": [{"algorithm": "HS256", "secretKeyRef": {"name": "keys", "key": "first"}}]}}});
     let made = api.try_create(&object(&team, "least", &least)).await.expect("the least is taken");
     assert_eq!(made["spec"]["auth"]["jwt"]["leewaySeconds"], 30, "defaults are filled in: {made}");
@@ -165,8 +172,17 @@ async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
         ("/auth/revocation/tokenIds", json!(["a".repeat(257)]), &["spec.auth.revocation.tokenIds[0]", "256"]),
         ("/auth/revocation/tokensNotBefore", json!("yesterday"), &["spec.auth.revocation.tokensNotBefore", "date-time"]),
         ("/auth/jwt", Value::Null, &["spec.auth.jwt"]),
-        ("/auth/jwt/keys", Value::Null, &["spec.auth.jwt.keys"]),
-        ("/auth/jwt/keys", json!([]), &["spec.auth.jwt.keys", "at least 1 items"]),
+        ("/auth/jwt/keys", Value::Null, &["spec.auth.jwt", "a tenant needs keys: give keys, jwks or both"]),
+        ("/auth/jwt/keys", json!([]), &["spec.auth.jwt", "a tenant needs keys: give keys, jwks or both"]),
+        ("/auth/jwt/jwks", json!([{}]), &["spec.auth.jwt.jwks[0]", "give either url or issuer"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://a", "issuer": "https://a"}]), &["spec.auth.jwt.jwks[0]", "give either url or issuer"]),
+        ("/auth/jwt/jwks", json!([{"url": "ftp://id/keys"}]), &["spec.auth.jwt.jwks[0].url", "should match"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://user@id/keys"}]), &["spec.auth.jwt.jwks[0].url", "should match"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://id/keys#a"}]), &["spec.auth.jwt.jwks[0].url", "should match"]),
+        ("/auth/jwt/jwks", json!([{"issuer": "https://id?a=b"}]), &["spec.auth.jwt.jwks[0].issuer", "should match"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://id", "refreshSeconds": 59}]), &["spec.auth.jwt.jwks[0].refreshSeconds", "60"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://id", "refreshSeconds": 86_401}]), &["spec.auth.jwt.jwks[0].refreshSeconds", "86400"]),
+        ("/auth/jwt/jwks", vec![json!({"url": "https://id"}); 5].into(), &["spec.auth.jwt.jwks", "at most 4 items"]),
         ("/auth/jwt/keys", keys(17, |n| n.to_string()), &["spec.auth.jwt.keys", "at most 16 items"]),
         ("/auth/jwt/keys", keys(2, |_| "same".to_owned()), &["spec.auth.jwt.keys", "kid must be unique within the tenant"]),
         ("/auth/jwt/keys", keys(1, |_| "k".repeat(129)), &["spec.auth.jwt.keys[0].kid", "128"]),
