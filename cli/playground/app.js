@@ -140,6 +140,12 @@ class Client {
     this.show(state, text);
   }
 
+  refresh() {
+    const { socket, tenant, user } = this;
+    const told = ({ ok, error }) => ok || this.problem(error.code, error.message);
+    ask("token", { tenant, user }).then((auth) => socket?.emit("rt:refresh", auth, told), (error) => this.problem("No token", error.message));
+  }
+
   announce() {
     published.set(identity("user:status", { status: "online", user_id: this.user }), performance.now());
     this.socket?.emit("user:online");
@@ -155,6 +161,7 @@ class Client {
     const since = sentAt(event, data);
     if (event === "dashboard:update") return this.numbers(data);
     if (event === "rt:quota") this.problem(data.code, [data.message, data.retryAfterMs && `again in ${data.retryAfterMs} ms`].filter(Boolean).join("; "));
+    if (event === "rt:expiring") this.refresh();
     if (event === "rt:draining") this.problem("rt:draining", `the server is going; come back within ${data.reconnectWithinMs} ms`, true);
     if (event === "user:status" && data) {
       const newcomer = data.status === "online" && this.people.get(String(data.user_id)) !== "online";

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail, ensure};
 use carillon_server::jwt::UnverifiedToken;
-use carillon_tenant::{JwtPolicy, TenantConfig, TenantId, TenantMessage, UserId, VerificationKey};
+use carillon_tenant::{TenantConfig, TenantMessage, UserId, VerificationKey};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
@@ -32,8 +32,7 @@ pub struct Wish {
 /// Signs tokens of one tenant.
 #[derive(Debug)]
 pub struct Signer {
-    tenant: TenantId,
-    policy: JwtPolicy,
+    config: TenantConfig,
 }
 
 impl Signer {
@@ -44,7 +43,7 @@ impl Signer {
     /// When a server would refuse the tenant, which compiling rules out.
     pub fn new(message: &TenantMessage) -> anyhow::Result<Self> {
         let config = TenantConfig::try_from(message.clone()).map_err(|rejection| anyhow!("{rejection}"))?;
-        Ok(Self { tenant: config.id, policy: config.jwt })
+        Ok(Self { config })
     }
 
     /// True when tokens can be made from what the tenant's Secrets hold.
@@ -65,18 +64,18 @@ impl Signer {
         let token = jsonwebtoken::encode(&header, &claims, &encoding_key(key, wish)?).context("the key can't sign")?;
         // The server's own judgement: a wrong private key or a claim that spoils the token is told here, not at connect.
         UnverifiedToken::parse(&token)
-            .and_then(|unverified| unverified.verify(&self.policy, i64::try_from(now).unwrap_or(i64::MAX)))
+            .and_then(|unverified| unverified.verify(&self.config, i64::try_from(now).unwrap_or(i64::MAX)))
             .map_err(|code| anyhow!("the tenant would refuse this token: {} ({code})", code.text()))?;
         Ok(token)
     }
 
     fn claims(&self, wish: &Wish, now: u64) -> anyhow::Result<Value> {
-        let policy = &self.policy;
+        let policy = &self.config.jwt;
         let longest = policy.max_lifetime_seconds.map_or(u64::MAX, u64::from);
         let lifetime = wish.expires_in.map_or_else(|| LIFETIME.as_secs().min(longest), |lifetime| lifetime.as_secs());
-        ensure!(lifetime <= longest, "tenant {} takes tokens for at most {longest} s (maxLifetimeSeconds); ask for less", self.tenant);
+        ensure!(lifetime <= longest, "tenant {} takes tokens for at most {longest} s (maxLifetimeSeconds); ask for less", self.config.id);
         let mut claims = Map::new();
-        claims.insert(policy.tenant_claim.clone(), json!(self.tenant));
+        claims.insert(policy.tenant_claim.clone(), json!(self.config.id));
         claims.insert(policy.user_claim.clone(), wish.user.to_json());
         claims.insert("iat".to_owned(), json!(now));
         claims.insert("exp".to_owned(), json!(now.saturating_add(lifetime)));
@@ -92,17 +91,19 @@ impl Signer {
 
     /// The key that signs: one whose secret is known, unless a private key comes from elsewhere.
     fn key(&self, kid: Option<&str>, private_key_given: bool) -> anyhow::Result<&VerificationKey> {
-        let keys = &self.policy.keys;
+        let keys = &self.config.jwt.keys;
         if let Some(kid) = kid {
             let kids: Vec<_> = keys.iter().filter_map(|key| key.kid.as_deref()).collect();
             let has = if kids.is_empty() { "its keys have no kid".to_owned() } else { format!("it has {}", kids.join(", ")) };
             return keys
                 .iter()
                 .find(|key| key.kid.as_deref() == Some(kid))
-                .with_context(|| format!("tenant {} has no key with kid {kid:?}; {has}", self.tenant));
+                .with_context(|| format!("tenant {} has no key with kid {kid:?}; {has}", self.config.id));
         }
         let wanted = keys.iter().find(|key| is_hmac(key.algorithm) != private_key_given);
-        wanted.or(keys.first()).with_context(|| format!("tenant {} has no key", self.tenant))
+        wanted
+            .or(keys.first())
+            .with_context(|| format!("tenant {} has no key here: tokens that its jwks verify are signed by its issuer", self.config.id))
     }
 }
 

@@ -75,13 +75,15 @@ mod tests {
     use super::*;
 
     /// Files of `golden/validate` that are checked together, and the name of what should be said about them.
-    const CASES: [(&[&str], bool, &str); 9] = [
+    const CASES: [(&[&str], bool, &str); 11] = [
         (&["good.yaml"], true, "good.txt"),
+        (&["jwks.yaml"], true, "jwks.txt"),
         (&["fields.yaml"], false, "fields.txt"),
         (&["secrets.yaml"], false, "secrets.txt"),
         (&["good.yaml", "conflict.yaml"], false, "conflict.txt"),
         (&["warning.yaml"], false, "warning.txt"),
         (&["warning.yaml"], true, "warning-strict.txt"),
+        (&["revocation.yaml"], false, "revocation.txt"),
         (&["classes.yaml"], false, "classes.txt"),
         (&["class-elsewhere.yaml"], false, "class-elsewhere.txt"),
         (&["class-elsewhere.yaml"], true, "class-elsewhere-strict.txt"),

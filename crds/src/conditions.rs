@@ -55,6 +55,10 @@ pub enum Reason {
     SecretKeyNotFound,
     /// ResolvedRefs=False: a Secret's content can't be used: empty, too short, not PEM or JWK, wrong kind of key.
     SecretInvalid,
+    /// ResolvedRefs=False: a key set was never fetched since the operator started; what was in force before stays.
+    JwksUnavailable,
+    /// ResolvedRefs=False: a key set could not be fetched for longer than `refreshSeconds`; its last keys stay in force.
+    JwksStale,
     /// Programmed=True: all eligible pods have acknowledged this version.
     Programmed,
     /// Programmed=False: some pods have not acknowledged this version yet.
@@ -115,6 +119,8 @@ impl Reason {
             Self::SecretNotFound => "SecretNotFound",
             Self::SecretKeyNotFound => "SecretKeyNotFound",
             Self::SecretInvalid => "SecretInvalid",
+            Self::JwksUnavailable => "JwksUnavailable",
+            Self::JwksStale => "JwksStale",
             Self::Programmed => "Programmed",
             Self::Pending => "Pending",
             Self::Rejected => "Rejected",

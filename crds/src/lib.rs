@@ -8,7 +8,9 @@ mod class;
 mod class_status;
 mod conditions;
 mod effective;
+mod jwks;
 mod limit;
+mod revocation;
 mod selector;
 mod status;
 mod tenant;
@@ -18,7 +20,9 @@ pub use class::{ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, QuotaCei
 pub use class_status::RealtimeTenantClassStatus;
 pub use conditions::{ConditionType, Reason};
 pub use effective::{EffectiveQuota, EffectiveStatus, QuotaField, QuotaSource, QuotaValue};
+pub use jwks::{JwksSpec, KeyStatus};
 pub use limit::{LIMIT_MAX, Limit, UNLIMITED};
+pub use revocation::{OnExpiry, REVOKED_TOKEN_IDS_MAX, REVOKED_USERS_MAX, RevocationSpec, TOKEN_ID_BYTES_MAX};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceSelector};
 pub use status::{FleetStatus, LaggingPod, RealtimeTenantStatus, UsageStatus};
 pub use tenant::{

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::EffectiveStatus;
+use crate::{EffectiveStatus, KeyStatus};
 
 /// Observed state of a `RealtimeTenant`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,10 @@ pub struct RealtimeTenantStatus {
     /// The quotas that `configVersion` holds, and where each comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectiveStatus>,
+    /// The keys that `configVersion` holds: the first twenty, those from Secrets before those that were fetched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub keys: Vec<KeyStatus>,
     /// What the tenant uses on all server pods together, as of `observedAt`. Written when it moved noticeably, at most every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageStatus>,

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Limit, RealtimeTenantStatus, SigningAlgorithm};
+use crate::{JwksSpec, Limit, OnExpiry, RealtimeTenantStatus, RevocationSpec, SigningAlgorithm};
 
 /// One tenant of the real-time platform: who may connect, from where, and how much.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,17 +74,27 @@ pub struct AuthSpec {
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub api_keys: Vec<ApiKeySpec>,
+    /// Tokens that are refused though a key of the tenant verifies them. Sockets that came in with one are closed for good.
+    #[serde(default)]
+    pub revocation: RevocationSpec,
 }
 
 /// How a tenant's JSON Web Tokens (RFC 7519) are verified. `exp` is always required.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = kube::core::Rule::new("(has(self.keys) && size(self.keys) > 0) || (has(self.jwks) && size(self.jwks) > 0)")
+    .message("a tenant needs keys: give keys, jwks or both"))]
 pub struct JwtSpec {
-    /// Verification keys. Two at once make a rotation without a gap.
-    #[schemars(length(min = 1, max = 16))]
+    /// Verification keys from Secrets. Two at once make a rotation without a gap. May be left out when `jwks` is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     #[x_kube(validation = kube::core::Rule::new("self.all(a, !has(a.kid) || self.exists_one(b, has(b.kid) && b.kid == a.kid))")
         .message("kid must be unique within the tenant"))]
     pub keys: Vec<JwtKeySpec>,
+    /// Where issuers publish verification keys. The operator fetches them and keeps them fresh; they count beside `keys`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub jwks: Vec<JwksSpec>,
     /// The `iss` a token must carry. Absent: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
@@ -105,6 +115,9 @@ pub struct JwtSpec {
     /// Where the tenant and the user stand in a token.
     #[serde(default)]
     pub claims: ClaimNames,
+    /// What becomes of a socket whose token expires: `Disconnect` closes it for good, unless its client has sent a new token before; `Keep` leaves it.
+    #[serde(default)]
+    pub on_expiry: OnExpiry,
 }
 
 impl JwtSpec {

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use crate::jwks::JwksArgs;
+
 /// Watches RealtimeTenants, pushes them to every Carillon server pod and reports in their status.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "carillon-operator", version)]
@@ -46,6 +48,10 @@ pub struct Args {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "CARILLON_HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
     pub health_listen: SocketAddr,
+
+    /// How key sets are fetched.
+    #[command(flatten)]
+    pub jwks: JwksArgs,
 
     /// The form of the log.
     #[arg(long, env = "CARILLON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]

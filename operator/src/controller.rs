@@ -6,6 +6,7 @@
 //! A replica that doesn't lead watches and compiles like the one that does, and goes no further: it has no pushers and writes nothing.
 
 mod classes;
+mod jwks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use carillon_crds::RealtimeTenantStatus;
+use carillon_jwks::Fetcher;
 use carillon_tenant::{Position, SecretBytes, push::FleetSettings};
 use futures::StreamExt;
 use k8s_openapi::{
@@ -90,6 +92,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// Where Events go.
     pub events: Events,
+    /// Who fetches key sets.
+    pub fetcher: Arc<Fetcher>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -113,6 +117,7 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
             Some(event) = classes.next() => controller.class_event(event),
             Some(event) = namespaces.next() => controller.namespace_event(event),
             Some(report) = controller.parts.reports.recv() => controller.report(&report),
+            Some(done) = controller.jwks.fetches.join_next() => controller.key_set_done(done.expect("a fetch neither panics nor is cancelled")),
             Some(done) = controller.jobs.join_next() => controller.done(done.expect("a job neither panics nor is cancelled")),
             Ok(()) = controller.parts.term.changed() => controller.term_changed(),
             Ok(()) = controller.parts.session_key.changed() => controller.gather.change(Instant::now()),
@@ -134,6 +139,7 @@ struct Controller {
     classes: Listing<String>,
     namespaces: Listing<String>,
     index: Index,
+    jwks: jwks::Jwks,
     slices: Slices,
     /// The term in which this replica leads, which may be over by now.
     term: Option<Term>,
@@ -183,6 +189,7 @@ impl Controller {
             classes: Listing::new(CLASSES, readiness.clone()),
             namespaces: Listing::new(NAMESPACES, readiness.clone()),
             client,
+            jwks: jwks::Jwks::new(Arc::clone(&parts.fetcher)),
             parts,
             index: Index::default(),
             slices: Slices::default(),
@@ -229,6 +236,7 @@ impl Controller {
     fn tenant_gone(&mut self, key: &ObjectKey) {
         self.index.remove(key);
         self.deleting.remove(key);
+        self.jwks.settled(key);
         self.reporting.forget(key, &self.parts.metrics);
         self.tried(key);
     }
@@ -287,6 +295,7 @@ impl Controller {
         self.parts.desired.send_replace(None);
         self.reporting.retire(&self.parts.metrics);
         self.term = self.parts.term.borrow_and_update().clone();
+        self.jwks.lead(self.term.is_some());
         self.follow_pods();
         self.gather.change(Instant::now());
         self.fleet_changed(&Touched::All);
@@ -304,6 +313,7 @@ impl Controller {
                 let time = Instant::now() + USAGE_GATHER;
                 self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
             }
+            Report::UnknownKids(tenants) => self.unknown_kids(tenants),
             Report::Standing(..) | Report::Usage(..) => {}
         }
     }
@@ -323,7 +333,10 @@ impl Controller {
                 self.resolving.remove(&job.key);
                 self.tried(&job.key);
                 match result {
-                    Ok(resolution) => self.resolved(&job, resolution),
+                    Ok(resolution) => {
+                        self.resolved(&job, resolution);
+                        self.key_sets_compiled(&job);
+                    }
                     Err(error) => {
                         self.parts.metrics.reconciled(Outcome::Error);
                         tracing::warn!(tenant = %job.key, %error, "Secrets not readable; tried again");
@@ -401,6 +414,8 @@ impl Controller {
         if changes.desired {
             self.gather.change(now);
         }
+        self.follow_key_sets(changes.sources, now);
+        self.jwks.start(now);
         // A Secret that changes while it is read must be heard of; no class and no namespace is gone because it was not listed yet; and what was tried before all tenants were listed would be
         // waited for in vain.
         if self.untried.is_some() && !self.parts.readiness.is_missing(SECRETS) && self.classes_are_known() {
@@ -424,8 +439,9 @@ impl Controller {
         let may_write = acts && self.writing.len() < WRITES_MAX;
         let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
         let writing = writing.chain(self.class_reporting.next().filter(|_| acts));
-        let publishing = self.gather.due().filter(|_| acts);
-        let next = writing.chain(resolving).chain(publishing).min();
+        let held = self.jwks.holds_until(Instant::now());
+        let publishing = self.gather.due().filter(|_| acts).map(|due| held.map_or(due, |held| due.max(held)));
+        let next = writing.chain(resolving).chain(publishing).chain(self.jwks.book.next()).min();
         // Readiness may come from outside the loop.
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
@@ -440,6 +456,7 @@ impl Controller {
             }
             let Some(job) = self.index.job(&key) else {
                 self.tried(&key);
+                self.jwks.settled(&key);
                 continue;
             };
             self.resolving.insert(key);
@@ -453,6 +470,9 @@ impl Controller {
 
     fn publish(&mut self, term: &Term, now: Instant) {
         if self.gather.due().is_none_or(|due| due > now) {
+            return;
+        }
+        if self.jwks.holds_until(now).is_some() {
             return;
         }
         let Some(session_key) = self.parts.session_key.borrow_and_update().clone() else { return };

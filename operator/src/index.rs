@@ -1,6 +1,7 @@
 //! All tenants, and what pods should run of them: recomputed tenant by tenant, as things change. No I/O and no clock.
 
 mod classes;
+mod jwks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -8,7 +9,8 @@ use std::{
 };
 
 use carillon_crds::{ConditionType, EffectiveStatus, RealtimeTenantStatus, Reason};
-use carillon_tenant::{Rejection, TenantId, TenantMessage, compile::references};
+use carillon_tenant::{JwksSource, KeyReport, Rejection, TenantId, TenantMessage, compile::references};
+use jwks::KeySetUsers;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
@@ -27,6 +29,7 @@ pub struct Index {
     entries: HashMap<ObjectKey, Entry>,
     claims: Claims,
     classes: Classes,
+    key_sets: KeySetUsers,
     /// Who refers to a Secret, by namespace and name.
     secret_users: HashMap<(String, String), BTreeSet<ObjectKey>>,
     /// The UID of the object whose message was last desired for a tenant: what pods run may be kept for that object only.
@@ -43,6 +46,8 @@ pub struct Changes {
     pub unresolved: BTreeSet<ObjectKey>,
     /// Objects whose status may have changed.
     pub touched: BTreeSet<ObjectKey>,
+    /// Key sets that somebody names, or no longer does.
+    pub sources: BTreeSet<JwksSource>,
     /// True when pods should run something else than before.
     pub desired: bool,
 }
@@ -60,6 +65,8 @@ pub struct Entry {
     pub good: Option<Arc<TenantMessage>>,
     /// The quotas of that message, and who said so.
     pub effective: Option<EffectiveStatus>,
+    /// What is told of the keys of that message.
+    pub key_report: Option<KeyReport>,
     /// False until the object was compiled, or is known not to be readable.
     compiled: bool,
     secrets: SecretVersions,
@@ -146,6 +153,7 @@ impl Index {
                 problems: Vec::new(),
                 good: None,
                 effective: None,
+                key_report: None,
                 compiled: false,
                 secrets: SecretVersions::new(),
                 written: None,
@@ -203,7 +211,8 @@ impl Index {
         let wanted = tenant_id.is_ok() && deleted.is_none();
         let spec = spec.as_ref().ok().filter(|_| wanted)?;
         let class = self.classes.choose(key, spec.class_name.as_deref())?;
-        Some(Job { key: key.clone(), uid: uid.clone(), generation: *generation, spec: Arc::clone(spec), class })
+        let key_sets = self.key_sets.of(spec)?;
+        Some(Job { key: key.clone(), uid: uid.clone(), generation: *generation, spec: Arc::clone(spec), class, key_sets })
     }
 
     /// Takes up what `job` came to. `None` when the object has moved on meanwhile, and is to be resolved anew anyway.
@@ -218,6 +227,7 @@ impl Index {
             Ok(message) => {
                 entry.problems.clear();
                 entry.effective = Some(resolution.effective);
+                entry.key_report = Some(resolution.key_report);
                 let same = entry.good.as_ref().is_some_and(|good| **good == message);
                 if !same {
                     entry.good = Some(Arc::new(message));
@@ -254,6 +264,7 @@ impl Index {
         }
         if let Ok(spec) = spec {
             self.classes.link(key, spec.class_name.as_deref());
+            self.changes.sources.extend(self.key_sets.link(key, spec));
         }
         for reference in spec.iter().flat_map(|spec| references(spec)) {
             self.secret_users.entry((key.namespace.clone(), reference.name.clone())).or_default().insert(key.clone());
@@ -269,6 +280,7 @@ impl Index {
         }
         if let Ok(spec) = spec {
             self.classes.unlink(key, spec.class_name.as_deref());
+            self.changes.sources.extend(self.key_sets.unlink(key, spec));
         }
         for reference in spec.iter().flat_map(|spec| references(spec)) {
             let secret = (key.namespace.clone(), reference.name.clone());
@@ -488,6 +500,7 @@ mod tests {
             secrets: SecretVersions::new(),
             outcome: Ok(crate::fixtures::message("acme", 1)),
             effective: EffectiveStatus::default(),
+            key_report: KeyReport::default(),
         };
         assert_eq!(index.resolved(&job, resolution()), None);
         let mut other = object("acme", LATE, 1, &spec("acme"));

@@ -26,6 +26,7 @@ mod fleet;
 mod gather;
 mod health;
 mod index;
+mod jwks;
 mod lease;
 mod lease_store;
 mod metrics;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 pub use args::{Args, LogFormat};
+pub use jwks::JwksArgs;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -72,6 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let readiness = health::Readiness::default();
     let session_key = session_key::follow(args.session_key_file, readiness.clone());
     let identity = tls::Identity::new(args.admin_tls_directory, &args.server_identity).context("--server-identity")?;
+    let fetcher = Arc::new(jwks::fetcher(&args.jwks)?);
     let client = kube::Client::try_default().await.context("no API server is configured")?;
     let (desired, desired_receiver) = watch::channel(None);
     let (report_sender, reports) = mpsc::channel(REPORTS);
@@ -98,6 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         term,
         readiness: readiness.clone(),
         events,
+        fetcher,
         metrics: Arc::clone(&metrics),
     };
 

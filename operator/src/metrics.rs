@@ -1,7 +1,11 @@
 //! Every metric of the operator: names, labels and help, in one place.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use carillon_jwks::FetchError;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
@@ -14,6 +18,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use tokio::time::Instant;
 
 use crate::acks::{Touched, Trouble};
 
@@ -30,6 +35,8 @@ pub struct Metrics {
     events_lost: Counter,
     boot_writes: Family<BootWriteLabel, Counter>,
     leader: Gauge,
+    jwks_fetches: Family<WordLabel, Counter>,
+    jwks_oldest: OldestFetch,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,6 +67,11 @@ struct BootWriteLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WriteLabel {
     result: WriteResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WordLabel {
+    result: &'static str,
 }
 
 macro_rules! label_values {
@@ -205,6 +217,8 @@ impl Default for Metrics {
             events_lost: Counter::default(),
             boot_writes: Family::default(),
             leader: Gauge::default(),
+            jwks_fetches: Family::default(),
+            jwks_oldest: OldestFetch::default(),
             registry: Registry::default(),
         };
         registry.register("carillon_operator_reconciles", "Tenants resolved and compiled", metrics.reconciles.clone());
@@ -220,6 +234,8 @@ impl Default for Metrics {
         );
         registry.register("carillon_operator_events_lost", "Kubernetes Events that were not recorded", metrics.events_lost.clone());
         registry.register("carillon_operator_leader", "1 on the replica that leads", metrics.leader.clone());
+        registry.register("carillon_operator_jwks_fetches", "Fetches of key sets", metrics.jwks_fetches.clone());
+        registry.register_collector(Box::new(metrics.jwks_oldest.clone()));
         registry.register_collector(Box::new(Process));
         // Series exist from the start, so that rates over them do, too.
         for outcome in Outcome::ALL {
@@ -236,6 +252,9 @@ impl Default for Metrics {
         }
         for result in WriteResult::ALL {
             let _ = metrics.status_writes.get_or_create(&WriteLabel { result: *result });
+        }
+        for result in FetchError::WORDS {
+            let _ = metrics.jwks_fetches.get_or_create(&WordLabel { result });
         }
         metrics.pods([]);
         Self { registry, ..metrics }
@@ -290,6 +309,17 @@ impl Metrics {
         self.boot_writes.get_or_create(&BootWriteLabel { result }).inc();
     }
 
+    /// A fetch of a key set ended, and when that was fetched with success which was so longest ago.
+    pub fn jwks_fetched(&self, result: &'static str, oldest: Option<Instant>) {
+        self.jwks_fetches.get_or_create(&WordLabel { result }).inc();
+        self.jwks_oldest(oldest);
+    }
+
+    /// When that key set was fetched with success which was so longest ago.
+    pub fn jwks_oldest(&self, oldest: Option<Instant>) {
+        *self.jwks_oldest.0.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+    }
+
     /// A Kubernetes Event was not recorded.
     pub fn event_lost(&self) {
         self.events_lost.inc();
@@ -301,6 +331,19 @@ impl Metrics {
         // Writing into a string does not fail.
         let _ = text::encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// The age of the key set that was not fetched for the longest time, as it is when it is asked for.
+#[derive(Clone, Debug, Default)]
+struct OldestFetch(Arc<Mutex<Option<Instant>>>);
+
+impl Collector for OldestFetch {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let Some(at) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        let metric = ConstGauge::new(at.elapsed().as_secs_f64());
+        let help = "Time since the key set was fetched with success which was so longest ago";
+        metric.encode(encoder.encode_descriptor("carillon_operator_jwks_oldest_fetch_age_seconds", help, None, MetricType::Gauge)?)
     }
 }
 
@@ -356,6 +399,8 @@ mod tests {
         metrics.pods([PodState::Programmed, PodState::Programmed, PodState::Troubled]);
         metrics.tenant_moved(None, Some(TenantState::Pending));
         metrics.tenant_moved(Some(TenantState::Pending), Some(TenantState::Ready));
+        assert!(!metrics.encode().contains("jwks_oldest"), "nothing was fetched");
+        metrics.jwks_fetched("changed", Some(Instant::now()));
         let text = metrics.encode();
         for line in [
             "carillon_operator_reconciles_total{outcome=\"changed\"} 0",
@@ -370,10 +415,17 @@ mod tests {
             "carillon_operator_status_writes_total{result=\"ok\"} 0",
             "carillon_operator_events_lost_total 0",
             "carillon_operator_leader 1",
+            "carillon_operator_jwks_fetches_total{result=\"changed\"} 1",
+            "carillon_operator_jwks_fetches_total{result=\"address_refused\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_start_time_seconds "] {
+        for name in [
+            "process_cpu_seconds_total ",
+            "process_resident_memory_bytes ",
+            "process_start_time_seconds ",
+            "carillon_operator_jwks_oldest_fetch_age_seconds ",
+        ] {
             assert!(text.lines().any(|found| found.starts_with(name)), "{name}\n{text}");
         }
     }

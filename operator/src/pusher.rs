@@ -8,6 +8,7 @@ mod usage;
 
 use std::{sync::Arc, time::Duration};
 
+use carillon_tenant::TenantId;
 use rand::RngExt;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -57,6 +58,8 @@ pub enum Report {
     Standing(PodUid, Touched),
     /// What they use on the pod has moved.
     Usage(PodUid, Touched),
+    /// Tokens of them were refused for a `kid` that the pod doesn't know.
+    UnknownKids(Vec<(TenantId, Vec<String>)>),
 }
 
 /// The handle of a pod's task, which ends when the handle is dropped.

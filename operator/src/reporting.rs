@@ -187,6 +187,7 @@ mod tests {
                 version: Some("1-00000001".to_owned()),
                 kept: false,
                 effective: None,
+                key_report: None,
                 pods: vec![("server-0".to_owned(), Standing::Programmed)],
                 usage: Some(usage(connections, 0, 0)),
             };

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use carillon_crds::{EffectiveStatus, RealtimeTenantSpec};
 use carillon_tenant::{
-    ClassOutcome, CompileOutcome, ResolvedSecrets, SecretBytes, SecretError,
+    ClassOutcome, CompileOutcome, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
     compile::{self, references},
     effective,
 };
@@ -29,6 +29,8 @@ pub struct Job {
     pub spec: Arc<RealtimeTenantSpec>,
     /// The class it is under.
     pub class: ClassOutcome,
+    /// What is known of the key sets it names.
+    pub key_sets: KeySets,
 }
 
 /// What a tenant came to.
@@ -40,16 +42,20 @@ pub struct Resolution {
     pub outcome: CompileOutcome,
     /// The quotas that the message holds, if there is one.
     pub effective: EffectiveStatus,
+    /// What is told of its keys, if there is one.
+    pub key_report: KeyReport,
 }
 
 impl Resolution {
     /// Compiles `job` with what was found.
-    pub fn of(job: &Job, secrets: SecretVersions, resolved: &ResolvedSecrets) -> Self {
+    pub fn of(job: &Job, secrets: SecretVersions, resolved: ResolvedSecrets) -> Self {
+        let resolved = &resolved.with_key_sets(job.key_sets.clone());
         let class = job.class.as_ref().ok().and_then(Option::as_deref);
         Self {
             secrets,
             outcome: compile::compile(&job.key.name, job.generation, &job.spec, &job.class, resolved),
             effective: EffectiveStatus { class_name: class.map(|class| class.name.clone()), quotas: effective(&job.spec.quotas, class) },
+            key_report: KeyReport::new(&job.spec, resolved.key_sets()),
         }
     }
 }
@@ -76,5 +82,5 @@ pub async fn resolve(client: Client, job: &Job) -> kube::Result<Resolution> {
         Ok(SecretBytes::from(bytes.clone()))
     });
     let version = |secret: Secret| secret.metadata.resource_version.unwrap_or_default();
-    Ok(Resolution::of(job, found.into_iter().map(|(name, secret)| (name, secret.map(version))).collect(), &resolved))
+    Ok(Resolution::of(job, found.into_iter().map(|(name, secret)| (name, secret.map(version))).collect(), resolved))
 }

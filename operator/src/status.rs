@@ -1,7 +1,7 @@
 //! From what is known of a tenant to its status. Pure: the clock and the previous status are handed in.
 
 use carillon_crds::{ConditionType, EffectiveStatus, FleetStatus, LaggingPod, RealtimeTenantStatus, Reason};
-use carillon_tenant::Rejection;
+use carillon_tenant::{KeyReport, Rejection};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -37,6 +37,8 @@ pub struct Facts {
     pub kept: bool,
     /// The quotas that `version` holds; `None` when nothing is known of it but its name.
     pub effective: Option<EffectiveStatus>,
+    /// What is told of the keys that `version` holds; `None` when nothing is known of it but its name.
+    pub key_report: Option<KeyReport>,
     /// Every eligible pod, by name, and how it stands to `version`.
     pub pods: Vec<(String, Standing)>,
     /// What it uses on all of them; `None` while that is not known.
@@ -87,6 +89,9 @@ pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Times
         config_version: version.cloned(),
         fleet: version.map(|_| fleet(facts, previous, now)),
         effective: version.and_then(|_| facts.effective.clone().or_else(|| previous?.effective.clone())),
+        keys: version
+            .and_then(|_| Some(facts.key_report.as_ref()?.keys.clone()))
+            .unwrap_or_else(|| previous.filter(|_| version.is_some()).map(|previous| previous.keys.clone()).unwrap_or_default()),
         usage: version.and_then(|_| usage::next(facts.usage.as_ref(), used, now)),
         conditions: conditions.into_iter().flatten().collect(),
     };
@@ -135,10 +140,12 @@ fn resolved(facts: &Facts) -> Verdict {
     if !facts.readable {
         return Verdict::new("Unknown", Reason::Invalid, "The spec can't be read.");
     }
+    let stale = facts.key_report.iter().flat_map(|report| &report.stale);
     let problems = facts.problems.iter().filter(|problem| problem.code.condition() == ConditionType::ResolvedRefs);
-    match summary(problems) {
+    let notes = || facts.key_report.iter().flat_map(|report| &report.notes).fold(String::new(), |notes, note| format!("{notes} {note}."));
+    match summary(problems.chain(stale)) {
         Some((reason, message)) => Verdict::new("False", reason, message),
-        None => Verdict::new("True", Reason::ResolvedRefs, "Every reference was found."),
+        None => Verdict::new("True", Reason::ResolvedRefs, format!("Every reference was found.{}", notes())),
     }
 }
 
@@ -255,6 +262,7 @@ fn lag(standing: &Standing, kept: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use carillon_crds::{KeyStatus, SigningAlgorithm};
     use carillon_tenant::RejectionCode;
 
     use super::*;
@@ -273,6 +281,7 @@ mod tests {
             version: Some("3-00000001".to_owned()),
             kept: false,
             effective: None,
+            key_report: None,
             pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
             usage: None,
         }
@@ -416,6 +425,34 @@ mod tests {
         assert_eq!(connections(&changed), Some(510), "what is written anyway tells the newest");
         let conflicted = status(&Facts { conflict: Some("held".to_owned()), ..using(5) }, Some(&full), at(99));
         assert_eq!((connections(&conflicted), saturated(&conflicted)), (None, None), "the use is another's");
+    }
+
+    #[test]
+    fn fetched_keys_are_told_with_what_is_wrong_with_them() {
+        let stale = Rejection {
+            code: RejectionCode::JwksStale,
+            field: "spec.auth.jwt.jwks[0].url".to_owned(),
+            message: "https://id/ can't be fetched any more".to_owned(),
+        };
+        let key = KeyStatus { kid: None, algorithm: SigningAlgorithm::RS256, source: "https://id/".to_owned(), not_after: None };
+        let with = |stale: &[Rejection], notes: &[&str]| {
+            let notes = notes.iter().map(|note| (*note).to_owned()).collect();
+            Facts { key_report: Some(KeyReport { keys: vec![key.clone()], stale: stale.to_vec(), notes }), ..facts() }
+        };
+        let noted = status(&with(&[], &["https://id/: key \"a\" skipped: x"]), None, at(0));
+        let condition = find(&noted, ConditionType::ResolvedRefs).unwrap();
+        assert_eq!(
+            (condition.status.as_str(), condition.message.as_str()),
+            ("True", "Every reference was found. https://id/: key \"a\" skipped: x.")
+        );
+        assert_eq!(noted.keys.len(), 1);
+        let told = status(&with(&[stale], &[]), Some(&noted), at(1));
+        let reasons = |kind| find(&told, kind).map(|condition| format!("{}/{}", condition.status, condition.reason)).unwrap();
+        assert_eq!(
+            (reasons(ConditionType::ResolvedRefs).as_str(), reasons(ConditionType::Programmed).as_str()),
+            ("False/JwksStale", "True/Programmed")
+        );
+        assert_eq!(status(&facts(), Some(&told), at(2)).keys, told.keys, "kept while nothing is known but the version");
     }
 
     #[test]

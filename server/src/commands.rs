@@ -27,6 +27,7 @@ use socketioxide::{
 use crate::{
     fan_out::{Message, Publication, Target},
     handler::Handler,
+    refresh::refresh,
     session::{Joining, Session},
 };
 
@@ -152,6 +153,7 @@ fn handle(session: &Arc<Session>, value: &Value) -> Handled {
             session.leave(&name);
             json!({"ok": true, "room": name})
         })),
+        "rt:refresh" => Handled::Done(refresh(session, event.first)),
         _ => Handled::Done(Err(Code::EventNotAllowed.into())),
     }
 }

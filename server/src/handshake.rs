@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use carillon_tenant::{Code, ConnectionId, KeyFingerprint, OriginPolicy, Refusal, TenantConfig};
+use carillon_tenant::{Code, ConnectionId, OriginPolicy, Refusal, TenantConfig, UserId};
 use serde::Deserialize;
 use socketioxide::{
     adapter::LocalAdapter,
@@ -18,7 +18,8 @@ use socketioxide::{
 use crate::{
     commands::Commands,
     core::Core,
-    fan_out::{Outlet, Tenant, unix_time_ms},
+    fan_out::{Outlet, Tenant, unix_time},
+    grant::Grant,
     handler::Handler,
     jwt::{Identity, UnverifiedToken},
     session::Session,
@@ -75,7 +76,7 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
             session.open();
             tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, "connected");
             // A push that came before the session was entered did not find it to close it.
-            if let Some(code) = barred(&self.0, &session.tenant, session.key) {
+            if let Some(code) = barred(&self.0, &session.tenant, &session.user, &session.grant()) {
                 session.end(code);
             }
         }
@@ -103,8 +104,11 @@ async fn open(core: &Arc<Core>, socket: &EngineSocket, transport: &Arc<Transport
     core.metrics.connect(Some(&tenant.metrics), admitted.as_ref().map(drop).map_err(|refusal| refusal.code));
     match admitted {
         Ok(admission) => {
+            if identity.retiring {
+                core.metrics.connect_by_retiring_key(&tenant.metrics);
+            }
             let outlet = Outlet::new(socket, transport.clone());
-            Ok(Session::new(ConnectionId(rand::random()), tenant, identity.user, identity.key, outlet, admission))
+            Ok(Session::new(ConnectionId(rand::random()), tenant, identity, outlet, admission))
         }
         Err(refusal) => {
             tracing::info!(tenant = %tenant.id, user = %identity.user, code = %refusal.code, limit = refusal.limit, "connect refused");
@@ -123,24 +127,18 @@ async fn admit(core: &Core, tenant: &Arc<Tenant>, identity: &Identity) -> Result
     }
     let admission = tenant.admit(&config, &identity.user).await?;
     // That took its time.
-    match barred(core, tenant, identity.key) {
+    match barred(core, tenant, &identity.user, &identity.grant) {
         Some(code) => Err(code.into()),
         None => Ok(admission),
     }
 }
 
-/// Why whoever was verified with `key` may no longer be connected to `tenant`.
-fn barred(core: &Core, tenant: &Arc<Tenant>, key: KeyFingerprint) -> Option<Code> {
-    let config = tenant.config();
+/// Why `user` may no longer be connected to `tenant` by that grant.
+fn barred(core: &Core, tenant: &Arc<Tenant>, user: &UserId, grant: &Grant) -> Option<Code> {
     if !core.config.view().tenant(tenant.id.as_str()).is_some_and(|current| Arc::ptr_eq(current, tenant)) {
-        Some(Code::TenantUnknown)
-    } else if config.suspended {
-        Some(Code::TenantSuspended)
-    } else if !config.jwt.has_key(key) {
-        Some(Code::KeyUnknown)
-    } else {
-        None
+        return Some(Code::TenantUnknown);
     }
+    grant.refused_by(&tenant.config(), user)
 }
 
 type Unauthenticated = (Code, Option<Arc<Tenant>>);
@@ -162,8 +160,12 @@ fn authenticate(core: &Core, transport: &Transport, auth: Option<&Value>) -> Res
     if !origin_allowed(core, &config, transport) {
         return Err(refuse(Code::OriginRefused));
     }
-    let now = i64::try_from(unix_time_ms() / 1000).unwrap_or(i64::MAX);
-    let identity = token.verify(&config.jwt, now).map_err(refuse)?;
+    let identity = token.verify(&config, unix_time()).map_err(|code| {
+        if code == Code::KeyUnknown {
+            token.kid().into_iter().for_each(|kid| tenant.unknown_kids.note(kid));
+        }
+        refuse(code)
+    })?;
     drop(config);
     Ok((tenant, identity))
 }

@@ -1,13 +1,17 @@
 //! JSON Web Tokens (RFC 7519), verified against one tenant's keys. Pure: the clock is passed in.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use carillon_tenant::{Code, JwtPolicy, KeyFingerprint, UserId};
+use carillon_tenant::{Code, JwtPolicy, Revocation, TenantConfig, UserId, VerificationKey};
 use jsonwebtoken::crypto;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::grant::Grant;
+
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
+/// A key that ends within this time is about to retire: tokens should be signed with another by now.
+const RETIRING_SECONDS: i64 = 24 * 60 * 60;
 
 /// A token taken apart. Nothing in it is proven.
 pub struct UnverifiedToken<'a> {
@@ -31,8 +35,10 @@ pub struct Identity {
     pub user: UserId,
     /// True for a token of the tenant's own services: its `role` is `service`.
     pub service: bool,
-    /// The key that verified it.
-    pub key: KeyFingerprint,
+    /// What is remembered of it.
+    pub grant: Grant,
+    /// True when the key that verified it is about to retire.
+    pub retiring: bool,
 }
 
 impl<'a> UnverifiedToken<'a> {
@@ -65,14 +71,30 @@ impl<'a> UnverifiedToken<'a> {
         }
     }
 
-    /// Verifies signature and claims at `now`, in seconds of Unix time.
+    /// The key it names.
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// The user that it says it was issued to.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::ClaimMissing`] or [`Code::TokenMalformed`].
+    pub fn user(&self, policy: &JwtPolicy) -> Result<UserId, Code> {
+        let user = self.claims.get(&policy.user_claim).or_else(|| self.claims.get("id")).ok_or(Code::ClaimMissing)?;
+        UserId::from_claim(user).map_err(|_| Code::TokenMalformed)
+    }
+
+    /// Verifies signature and claims at `now`, in seconds of Unix time, and that it was not revoked.
     ///
     /// # Errors
     ///
     /// The code of the first rule that is broken.
-    pub fn verify(&self, policy: &JwtPolicy, now: i64) -> Result<Identity, Code> {
+    pub fn verify(&self, config: &TenantConfig, now: i64) -> Result<Identity, Code> {
+        let policy = &config.jwt;
         let key = self.verify_signature(policy, now)?;
-        self.verify_times(policy, now)?;
+        let (issued_at, expires_at) = self.verify_times(policy, now)?;
         if policy.issuer.as_ref().is_some_and(|issuer| self.claims.get("iss").and_then(Value::as_str) != Some(issuer)) {
             return Err(Code::IssuerMismatch);
         }
@@ -87,13 +109,18 @@ impl<'a> UnverifiedToken<'a> {
                 return Err(Code::AudienceMismatch);
             }
         }
-        let user = self.claims.get(&policy.user_claim).or_else(|| self.claims.get("id")).ok_or(Code::ClaimMissing)?;
-        let user = UserId::from_claim(user).map_err(|_| Code::TokenMalformed)?;
+        let user = self.user(policy)?;
+        let token_id = self.id_claim("jti").filter(|id| id.len() <= Revocation::TOKEN_ID_BYTES_MAX);
+        if config.revocation.hits(&user, issued_at, token_id.as_deref()) {
+            return Err(Code::TokenRevoked);
+        }
         let service = self.claims.get("role").and_then(Value::as_str) == Some("service");
-        Ok(Identity { user, service, key })
+        let retiring = key.not_after.is_some_and(|end| end.saturating_sub(now) <= RETIRING_SECONDS);
+        let grant = Grant { key: key.fingerprint, issued_at, expires_at, token_id: token_id.map(Into::into) };
+        Ok(Identity { user, service, grant, retiring })
     }
 
-    fn verify_signature(&self, policy: &JwtPolicy, now: i64) -> Result<KeyFingerprint, Code> {
+    fn verify_signature<'k>(&self, policy: &'k JwtPolicy, now: i64) -> Result<&'k VerificationKey, Code> {
         // RFC 7515 section 4.1.11: extensions that are not understood must not be ignored.
         if self.header.crit.is_some() {
             return Err(Code::TokenMalformed);
@@ -110,14 +137,15 @@ impl<'a> UnverifiedToken<'a> {
                 continue;
             }
             match crypto::verify(self.signature, self.signed.as_bytes(), &key.decoding, key.algorithm) {
-                Ok(true) => return Ok(key.fingerprint),
+                Ok(true) => return Ok(key),
                 _ => refused = Code::SignatureInvalid,
             }
         }
         Err(refused)
     }
 
-    fn verify_times(&self, policy: &JwtPolicy, now: i64) -> Result<(), Code> {
+    /// `iat`, if there is one, and `exp`.
+    fn verify_times(&self, policy: &JwtPolicy, now: i64) -> Result<(Option<i64>, i64), Code> {
         let leeway = i64::from(policy.leeway_seconds);
         let expires = self.time("exp")?.ok_or(Code::ClaimMissing)?;
         if now >= expires.saturating_add(leeway) {
@@ -131,9 +159,9 @@ impl<'a> UnverifiedToken<'a> {
             return Err(Code::TokenNotYetValid);
         }
         match (policy.max_lifetime_seconds, issued) {
-            (Some(max), Some(issued)) if expires.saturating_sub(issued) <= i64::from(max) => Ok(()),
+            (Some(max), Some(issued)) if expires.saturating_sub(issued) <= i64::from(max) => Ok((Some(issued), expires)),
             (Some(_), _) => Err(Code::TokenLifetime),
-            (None, _) => Ok(()),
+            (None, issued) => Ok((issued, expires)),
         }
     }
 

@@ -13,9 +13,11 @@ pub mod config_store;
 pub mod core;
 pub mod cors;
 pub mod engine;
+pub mod expiry;
 pub mod fan_out;
 pub mod fleet;
 pub mod front;
+pub mod grant;
 pub mod handler;
 pub mod handshake;
 pub mod health;
@@ -29,6 +31,7 @@ pub mod problem;
 pub mod process_metrics;
 pub mod proxy;
 pub mod quota;
+pub mod refresh;
 pub mod run;
 pub mod session;
 pub mod session_ids;
@@ -106,6 +109,7 @@ impl Server {
         let front = Front::new(core.clone(), engine, http_api::router(core.clone()).merge(pages));
         let stop = CancellationToken::new();
         tokio::spawn(listener::serve(listener, front.clone(), options.heartbeat.timeout, stop.clone()));
+        tokio::spawn(expiry::watch(core.clone(), stop.clone()));
         let stopped = stop.clone();
         tokio::spawn(async move {
             while stopped.run_until_cancelled(tokio::time::sleep(front::SWEEP_INTERVAL)).await.is_some() {

@@ -29,6 +29,12 @@ struct ConnectLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    tenant: String,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     tenant: String,
     code: &'static str,
@@ -48,6 +54,8 @@ pub struct Metrics {
     connections: Family<TenantLabel, Gauge>,
     connections_limit: Family<TenantLabel, Gauge>,
     connects: Family<ConnectLabels, Counter>,
+    connects_retiring_key: Family<TenantLabel, Counter>,
+    connections_ended: Family<EndLabels, Counter>,
     rooms: Family<TenantLabel, Gauge>,
     messages_received: Family<TenantLabel, Counter>,
     messages_delivered: Family<TenantLabel, Counter>,
@@ -94,6 +102,8 @@ impl Metrics {
             connections: make.family("carillon_connections", "Connections of a tenant on this pod"),
             connections_limit: make.family("carillon_connections_limit", "Connections a tenant may have in the whole fleet; -1 is unlimited"),
             connects: make.family("carillon_connects", "Connects by result: ok, or the code of the refusal"),
+            connects_retiring_key: make.family("carillon_connects_retiring_key", "Connects let in by a token whose key has its notAfter within a day"),
+            connections_ended: make.family("carillon_connections_ended", "Connections that were ended for good, by code: what the client is told makes it stay away"),
             rooms: make.family("carillon_rooms", "Rooms of a tenant with members on this pod"),
             messages_received: make.family("carillon_messages_received", "Messages received from a tenant's clients"),
             messages_delivered: make.family("carillon_messages_delivered", "Messages handed to a tenant's connections on this pod"),
@@ -153,6 +163,7 @@ impl Metrics {
         let labels = TenantLabel { tenant: tenant.to_string() };
         self.connections.remove(&labels);
         self.connections_limit.remove(&labels);
+        self.connects_retiring_key.remove(&labels);
         self.rooms.remove(&labels);
         self.messages_received.remove(&labels);
         self.messages_delivered.remove(&labels);
@@ -161,6 +172,7 @@ impl Metrics {
                 self.quota_refusals.remove(&RefusalLabels { tenant: tenant.to_string(), code: code.as_str(), enforced });
             }
             self.connects.remove(&ConnectLabels { tenant: tenant.to_string(), result: code.as_str() });
+            self.connections_ended.remove(&EndLabels { tenant: tenant.to_string(), code: code.as_str() });
         }
         self.connects.remove(&ConnectLabels { tenant: tenant.to_string(), result: "ok" });
     }
@@ -170,6 +182,16 @@ impl Metrics {
         let tenant = tenant.map_or(OTHER, |tenant| &tenant.label).to_owned();
         let result = result.map_or_else(Code::as_str, |()| "ok");
         self.connects.get_or_create(&ConnectLabels { tenant, result }).inc();
+    }
+
+    /// Counts a connect by a token whose key is about to retire.
+    pub fn connect_by_retiring_key(&self, tenant: &TenantMetrics) {
+        self.connects_retiring_key.get_or_create(&TenantLabel { tenant: tenant.label.clone() }).inc();
+    }
+
+    /// Counts a connection that is ended for good.
+    pub fn ended(&self, tenant: &TenantMetrics, code: Code) {
+        self.connections_ended.get_or_create(&EndLabels { tenant: tenant.label.clone(), code: code.as_str() }).inc();
     }
 
     /// Counts a refusal after connect; not `enforced`, what would have been one.

@@ -1,16 +1,20 @@
 //! A proven identity: everything after the handshake starts from a [`Session`].
 
+mod token;
+
 use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use carillon_tenant::{Code, ConnectionId, KeyFingerprint, Refusal, RoomName, Scope, TenantConfig, UserId};
+use carillon_tenant::{Code, ConnectionId, Refusal, RoomName, Scope, TenantConfig, UserId};
 
 use crate::{
     commands::Inbox,
-    fan_out::{Admission, Message, Outlet, SendError, Tenant},
+    fan_out::{Admission, Message, Outlet, SendError, Tenant, unix_time},
+    grant::Tenure,
+    jwt::Identity,
     quota::{
         Place, Settled, monotonic,
         rate::{Rate, RateState},
@@ -30,8 +34,6 @@ pub struct Session {
     pub tenant: Arc<Tenant>,
     /// The user that its token was issued to.
     pub user: UserId,
-    /// The key that verified its token.
-    pub key: KeyFingerprint,
     /// The way to it.
     pub outlet: Outlet,
     /// What waits to be handled.
@@ -57,18 +59,17 @@ struct State {
     rate: RateState,
     connected_at: Instant,
     noticed_at: Option<Instant>,
+    /// What its token gives.
+    tenure: Tenure,
+    /// When the tenant's expiries have it, in seconds of Unix time.
+    due: Option<i64>,
+    /// True once it was ended for good.
+    ended: bool,
 }
 
 impl Session {
     /// A session that is not open yet.
-    pub fn new(
-        id: ConnectionId,
-        tenant: Arc<Tenant>,
-        user: UserId,
-        key: KeyFingerprint,
-        outlet: Outlet,
-        admission: Admission,
-    ) -> Arc<Self> {
+    pub fn new(id: ConnectionId, tenant: Arc<Tenant>, identity: Identity, outlet: Outlet, admission: Admission) -> Arc<Self> {
         let state = State {
             admission: Some(admission),
             rooms: Vec::new(),
@@ -76,16 +77,20 @@ impl Session {
             rate: RateState::default(),
             connected_at: Instant::now(),
             noticed_at: None,
+            tenure: Tenure::new(identity.grant, unix_time()),
+            due: None,
+            ended: false,
         };
-        Arc::new(Self { id, tenant, user, key, outlet, inbox: Inbox::default(), state: Mutex::new(state) })
+        Arc::new(Self { id, tenant, user: identity.user, outlet, inbox: Inbox::default(), state: Mutex::new(state) })
     }
 
     /// Starts to hear the tenant. What comes waits in the outlet until the client is told that it is connected.
     pub fn enter(self: &Arc<Self>) {
         // Under the lock, so that a disconnect at the same moment comes either before, and this does nothing, or after.
-        let state = self.lock();
+        let mut state = self.lock();
         if state.admission.is_some() {
             self.tenant.enter(self);
+            self.schedule(&mut state, &self.tenant.config());
         }
     }
 
@@ -102,6 +107,9 @@ impl Session {
         let Some(_admission) = state.admission.take() else { return false };
         for (name, _place) in std::mem::take(&mut state.rooms) {
             self.tenant.leave(self.id, &name);
+        }
+        if let Some(at) = state.due.take() {
+            self.tenant.expiries.remove(at, self.id);
         }
         self.tenant.exit(self);
         true
@@ -225,9 +233,14 @@ impl Session {
         }
         state.noticed_at = Some(now);
         drop(state);
-        let data = serde_json::value::to_raw_value(refusal).expect("a refusal serialises to JSON");
+        self.announce("rt:quota", refusal);
+    }
+
+    /// Tells the client something about its own connection.
+    fn announce(&self, event: &str, data: &impl serde::Serialize) {
+        let data = serde_json::value::to_raw_value(data).expect("our own values serialise to JSON");
         // As a message, for those wait when the client has not been told yet that it is connected.
-        if self.outlet.send(&Message::new("rt:quota", data)) == Err(SendError::Full) {
+        if self.outlet.send(&Message::new(event, data)) == Err(SendError::Full) {
             self.drop_slow_consumer();
         }
     }
@@ -243,7 +256,13 @@ impl Session {
 
     /// Ends the connection for good, because of `code`.
     pub fn end(&self, code: Code) {
-        tracing::info!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, %code, "connection ended");
+        let mut state = self.lock();
+        // It stays a member until the engine has noticed, and may be ended some more times.
+        if state.admission.is_some() && !std::mem::replace(&mut state.ended, true) {
+            self.tenant.counters.ended(&self.tenant.metrics, code);
+            tracing::info!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, %code, "connection ended");
+        }
+        drop(state);
         self.outlet.disconnect();
     }
 

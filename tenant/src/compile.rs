@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carillon_crds::{ConditionType, JwtKeySpec, QuotaSpec, RealtimeTenantSpec, Reason, SecretKeyReference};
+use carillon_crds::{ConditionType, JwksSpec, JwtKeySpec, QuotaSpec, RealtimeTenantSpec, Reason, SecretKeyReference};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     ClassOutcome, ConfigVersion, OriginPattern, Quotas, SecretBytes, TenantConfig, TenantId, TenantMessage,
+    jwks::{Fetched, JwksSource, KeySets},
     jwt_policy::{JwtMessage, KeyMessage, prepare},
+    key_report,
     push::ApiKeyMessage,
+    revocation::compile_revocation,
 };
 
 /// Shortest API key, in bytes.
@@ -37,6 +40,10 @@ pub enum RejectionCode {
     SecretKeyNotFound,
     /// A Secret's content.
     SecretInvalid,
+    /// A key set that was never fetched.
+    JwksUnavailable,
+    /// A key set that was not fetched for too long.
+    JwksStale,
 }
 
 impl RejectionCode {
@@ -51,6 +58,8 @@ impl RejectionCode {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyNotFound => Reason::SecretKeyNotFound,
             Self::SecretInvalid => Reason::SecretInvalid,
+            Self::JwksUnavailable => Reason::JwksUnavailable,
+            Self::JwksStale => Reason::JwksStale,
         }
     }
 
@@ -60,7 +69,9 @@ impl RejectionCode {
             Self::Invalid | Self::ExceedsClass | Self::ClassNotFound | Self::ClassInvalid | Self::NamespaceNotAllowed => {
                 ConditionType::Accepted
             }
-            Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid => ConditionType::ResolvedRefs,
+            Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid | Self::JwksUnavailable | Self::JwksStale => {
+                ConditionType::ResolvedRefs
+            }
         }
     }
 }
@@ -93,12 +104,23 @@ pub enum SecretError {
 
 /// What was found under each reference of one resource.
 #[derive(Clone, Debug, Default)]
-pub struct ResolvedSecrets(BTreeMap<SecretKeyReference, Result<SecretBytes, SecretError>>);
+pub struct ResolvedSecrets(BTreeMap<SecretKeyReference, Result<SecretBytes, SecretError>>, KeySets);
 
 impl ResolvedSecrets {
     /// Resolves every reference of `spec` by `look_up`.
     pub fn resolve(spec: &RealtimeTenantSpec, mut look_up: impl FnMut(&SecretKeyReference) -> Result<SecretBytes, SecretError>) -> Self {
-        Self(references(spec).into_iter().map(|reference| (reference.clone(), look_up(reference))).collect())
+        Self(references(spec).into_iter().map(|reference| (reference.clone(), look_up(reference))).collect(), KeySets::new())
+    }
+
+    /// The same, and what is known of the key sets that the resource names.
+    #[must_use]
+    pub fn with_key_sets(self, key_sets: KeySets) -> Self {
+        Self(self.0, key_sets)
+    }
+
+    /// What is known of key sets.
+    pub const fn key_sets(&self) -> &KeySets {
+        &self.1
     }
 
     fn get(&self, reference: &SecretKeyReference, field: String) -> Result<&SecretBytes, Rejection> {
@@ -159,6 +181,7 @@ pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, class: &C
     let tenant_id = keep(&mut rejections, tenant_id(name, spec));
     let jwt = compile_jwt(spec, secrets, &mut rejections);
     let api_keys = compile_api_keys(spec, secrets, &mut rejections);
+    let revocation = compile_revocation(&spec.auth.revocation, &mut rejections);
     let origins = compile_origins(spec, &mut rejections);
     check_quotas("spec.quotas", &spec.quotas, &mut rejections);
     if let Some(class) = class {
@@ -171,6 +194,7 @@ pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, class: &C
         config_version: ConfigVersion::new(generation, &[0; 32]),
         suspended: spec.suspended,
         jwt,
+        revocation,
         api_keys,
         origins,
         quotas: Quotas::merge(&spec.quotas, class),
@@ -187,13 +211,17 @@ fn keep<T>(rejections: &mut Vec<Rejection>, result: Result<T, Rejection>) -> Opt
     result.map_err(|rejection| rejections.push(rejection)).ok()
 }
 
-fn invalid(field: impl Into<String>, message: impl Into<String>) -> Rejection {
+pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Rejection {
     Rejection { code: RejectionCode::Invalid, field: field.into(), message: message.into() }
 }
 
 fn compile_jwt(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections: &mut Vec<Rejection>) -> JwtMessage {
     let jwt = &spec.auth.jwt;
-    check_count("spec.auth.jwt.keys", jwt.keys.len(), 1, 16, rejections);
+    check_count("spec.auth.jwt.keys", jwt.keys.len(), 0, 16, rejections);
+    check_count("spec.auth.jwt.jwks", jwt.jwks.len(), 0, 4, rejections);
+    if jwt.keys.is_empty() && jwt.jwks.is_empty() {
+        rejections.push(invalid("spec.auth.jwt.keys", "a tenant needs keys: give keys, jwks or both"));
+    }
     let mut kids = BTreeSet::new();
     for (index, key) in jwt.keys.iter().enumerate() {
         if let Some(kid) = &key.kid
@@ -205,7 +233,16 @@ fn compile_jwt(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections:
             ));
         }
     }
-    let keys = jwt.keys.iter().enumerate().filter_map(|(index, key)| keep(rejections, compile_key(index, key, secrets))).collect();
+    let mut keys: Vec<_> =
+        jwt.keys.iter().enumerate().filter_map(|(index, key)| keep(rejections, compile_key(index, key, secrets))).collect();
+    for (index, spec) in jwt.jwks.iter().enumerate() {
+        for key in keep(rejections, fetched_keys(index, spec, secrets.key_sets())).into_iter().flatten() {
+            // Two sources may publish the same key.
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+    }
     if jwt.leeway_seconds > 300 {
         rejections.push(invalid("spec.auth.jwt.leewaySeconds", "must be at most 300"));
     }
@@ -228,6 +265,7 @@ fn compile_jwt(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections:
         max_lifetime_seconds: jwt.max_lifetime_seconds,
         tenant_claim: jwt.claims.tenant.clone(),
         user_claim: jwt.claims.user.clone(),
+        on_expiry: jwt.on_expiry,
     }
 }
 
@@ -246,6 +284,29 @@ fn compile_key(index: usize, key: &JwtKeySpec, secrets: &ResolvedSecrets) -> Res
             Err(Rejection { code: RejectionCode::SecretInvalid, field, message: format!("key {key:?} of Secret {name:?} {error}") })
         }
     }
+}
+
+/// The keys of a key set, which servers know as any other.
+fn fetched_keys<'a>(index: usize, spec: &JwksSpec, key_sets: &'a KeySets) -> Result<&'a [KeyMessage], Rejection> {
+    let source = JwksSource::of(spec).map_err(|(field, message)| invalid(format!("spec.auth.jwt.jwks[{index}].{field}"), message))?;
+    if !(60..=86_400).contains(&spec.refresh_seconds) {
+        return Err(invalid(format!("spec.auth.jwt.jwks[{index}].refreshSeconds"), "must be from 60 to 86400"));
+    }
+    let why = match key_sets.get(&source) {
+        Some(Fetched::Fresh(set) | Fetched::Stale(set, _)) => return Ok(&set.keys),
+        Some(Fetched::Never(why)) => why,
+        None => "it was not tried yet",
+    };
+    Err(Rejection {
+        code: RejectionCode::JwksUnavailable,
+        field: key_report::field(index, &source),
+        message: format!("{source} could not be fetched: {why}"),
+    })
+}
+
+/// Every key set that `spec` names, with the longest time between two looks at it, in seconds.
+pub fn key_set_sources(spec: &RealtimeTenantSpec) -> impl Iterator<Item = (JwksSource, u32)> {
+    spec.auth.jwt.jwks.iter().filter_map(|jwks| Some((JwksSource::of(jwks).ok()?, jwks.refresh_seconds.clamp(60, 86_400))))
 }
 
 fn compile_api_keys(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections: &mut Vec<Rejection>) -> Vec<ApiKeyMessage> {
@@ -308,7 +369,7 @@ pub(crate) fn check_quotas(path: &str, quotas: &QuotaSpec, rejections: &mut Vec<
     }
 }
 
-fn check_count(field: &str, count: usize, min: usize, max: usize, rejections: &mut Vec<Rejection>) {
+pub(crate) fn check_count(field: &str, count: usize, min: usize, max: usize, rejections: &mut Vec<Rejection>) {
     if !(min..=max).contains(&count) {
         rejections.push(invalid(field, format!("has {count} items; from {min} to {max} are allowed")));
     }

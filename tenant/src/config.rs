@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carillon_crds::Permission;
 use sha2::{Digest, Sha256};
 
-use crate::{ConfigVersion, JwtPolicy, OriginPolicy, Quotas, RejectionCode, TenantId, TenantMessage, compile::Rejection};
+use crate::{ConfigVersion, JwtPolicy, OriginPolicy, Quotas, RejectionCode, Revocation, TenantId, TenantMessage, compile::Rejection};
 
 /// A tenant's compiled, immutable configuration. Servers swap it whole.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct TenantConfig {
     pub suspended: bool,
     /// How tokens are verified.
     pub jwt: JwtPolicy,
+    /// Tokens that are refused all the same.
+    pub revocation: Revocation,
     /// Keys for the HTTP API.
     pub api_keys: Vec<ApiKey>,
     /// Where browsers may come from; `None` leaves it to the fleet's `FRONTEND_URL`.
@@ -58,6 +60,7 @@ impl TryFrom<TenantMessage> for TenantConfig {
             suspended: message.suspended,
             jwt: JwtPolicy::try_from(message.jwt)
                 .map_err(|(index, error)| invalid(format!("spec.auth.jwt.keys[{index}]"), error.to_string()))?,
+            revocation: message.revocation.into(),
             api_keys: api_keys.collect(),
             origins: message.origins.map(OriginPolicy::Only),
             quotas: message.quotas,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use carillon_crds::SigningAlgorithm;
+use carillon_crds::{OnExpiry, SigningAlgorithm};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm},
@@ -91,6 +91,13 @@ pub struct JwtMessage {
     pub tenant_claim: String,
     /// The claim with the user id; `id` is read when it is absent.
     pub user_claim: String,
+    /// What becomes of a socket whose token expires.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_expiry: OnExpiry,
+}
+
+fn is_default(on_expiry: &OnExpiry) -> bool {
+    *on_expiry == OnExpiry::default()
 }
 
 /// A key ready to verify.
@@ -136,6 +143,8 @@ pub struct JwtPolicy {
     pub tenant_claim: String,
     /// The claim with the user id; `id` is read when it is absent.
     pub user_claim: String,
+    /// What becomes of a socket whose token expires.
+    pub on_expiry: OnExpiry,
 }
 
 impl JwtPolicy {
@@ -159,6 +168,7 @@ impl TryFrom<JwtMessage> for JwtPolicy {
             max_lifetime_seconds: message.max_lifetime_seconds,
             tenant_claim: message.tenant_claim,
             user_claim: message.user_claim,
+            on_expiry: message.on_expiry,
         })
     }
 }

@@ -10,7 +10,10 @@ use carillon_crds::Permission;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Code, ConfigVersion, OriginPattern, Position, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage};
+use crate::{
+    Code, ConfigVersion, OriginPattern, Position, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage,
+    revocation::RevocationMessage,
+};
 
 /// The version of this protocol. A server answers a push of another version with 400 and the code `protocol_version`.
 ///
@@ -40,6 +43,9 @@ pub struct TenantMessage {
     pub suspended: bool,
     /// How tokens are verified.
     pub jwt: JwtMessage,
+    /// Tokens that are refused all the same.
+    #[serde(default, skip_serializing_if = "RevocationMessage::is_empty")]
+    pub revocation: RevocationMessage,
     /// Keys for the HTTP API.
     pub api_keys: Vec<ApiKeyMessage>,
     /// Where browsers may come from; absent leaves it to the fleet.
@@ -203,6 +209,9 @@ pub struct TenantUsage {
     pub fleet: Option<FleetUsage>,
     /// Quotas by which this server refused something within the last minute, or would have.
     pub limited: Vec<Code>,
+    /// Names of keys by which tokens were refused that nobody knows, since this was last asked: a few, and each is told once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_kids: Vec<String>,
 }
 
 /// What one tenant uses on all servers together.

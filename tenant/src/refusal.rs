@@ -29,6 +29,8 @@ pub enum Code {
     IssuerMismatch,
     /// `aud` holds none of the tenant's audiences.
     AudienceMismatch,
+    /// The token, its user, or all tokens of its age were revoked.
+    TokenRevoked,
     /// No tenant of that id is configured here.
     TenantUnknown,
     /// The page's origin is not allowed.
@@ -75,7 +77,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::TokenMissing,
         Self::TokenMalformed,
         Self::TokenExpired,
@@ -87,6 +89,7 @@ impl Code {
         Self::ClaimMissing,
         Self::IssuerMismatch,
         Self::AudienceMismatch,
+        Self::TokenRevoked,
         Self::TenantUnknown,
         Self::OriginRefused,
         Self::ConnectionsMax,
@@ -124,6 +127,7 @@ impl Code {
             Self::ClaimMissing => "claim_missing",
             Self::IssuerMismatch => "issuer_mismatch",
             Self::AudienceMismatch => "audience_mismatch",
+            Self::TokenRevoked => "token_revoked",
             Self::TenantUnknown => "tenant_unknown",
             Self::OriginRefused => "origin_refused",
             Self::ConnectionsMax => "connections_max",
@@ -162,6 +166,7 @@ impl Code {
             Self::ClaimMissing => "the token lacks the tenant, user or exp claim",
             Self::IssuerMismatch => "the token's iss is not the tenant's issuer",
             Self::AudienceMismatch => "the token's aud holds none of the tenant's audiences",
+            Self::TokenRevoked => "the token was revoked",
             Self::TenantUnknown => "no such tenant",
             Self::OriginRefused => "pages of this origin may not connect",
             Self::ConnectionsMax => "the tenant has all the connections it may have",
@@ -349,6 +354,7 @@ mod tests {
     #[test]
     fn tells_nothing_of_a_failed_authentication() {
         assert_eq!(Code::SignatureInvalid.connect_error(), "Authentication error");
+        assert_eq!(Code::TokenRevoked.connect_error(), "Authentication error");
         assert_eq!(Code::TenantUnknown.connect_error(), "Authentication error");
         assert_eq!(Code::OriginRefused.connect_error(), "Authentication error");
         assert_eq!(Code::ConnectionsMax.connect_error(), "Quota exceeded: connections_max");

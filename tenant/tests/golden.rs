@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use carillon_crds::{Limit, RealtimeTenantSpec};
+use carillon_crds::{Limit, OnExpiry, RealtimeTenantSpec};
 use carillon_tenant::{
     Code, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
     compile::compile,
@@ -39,7 +39,9 @@ fn spec() -> RealtimeTenantSpec {
                 "audiences": ["realtime"],
                 "maxLifetimeSeconds": 3600,
                 "claims": {"tenant": "org"},
+                "onExpiry": "Keep",
             },
+            "revocation": {"tokensNotBefore": "2026-11-01T00:00:00Z", "users": ["7", "ada"], "tokenIds": ["0f8e"]},
             "apiKeys": [{"name": "backend", "secretKeyRef": {"name": "api", "key": "key"}, "permissions": ["Publish"]}],
         },
         "allowedOrigins": ["https://app.acme.example", "https://*.acme.example:8443"],
@@ -127,6 +129,7 @@ fn pushes_and_answers() {
         messages_per_second: 40,
         fleet: Some(FleetUsage { connections: 12, users: 7, rooms: 2, messages_per_second: 90 }),
         limited: vec![Code::ConnectionsMax, Code::MessagesRate],
+        unknown_kids: vec!["2026-12".into()],
     };
     golden("usage.json", &UsageReport { boot_id: "00c0ffee".into(), tenants: vec![usage] });
     golden(
@@ -162,6 +165,10 @@ fn the_version_moves_with_everything_that_is_compiled() {
         with(7, &|spec| spec.suspended = true, "a"),
         with(7, &|spec| spec.quotas.connections.max = Some(Limit::Max(5)), "a"),
         with(7, &|spec| spec.allowed_origins = None, "a"),
+        with(7, &|spec| spec.auth.jwt.on_expiry = OnExpiry::Disconnect, "a"),
+        with(7, &|spec| spec.auth.revocation.users = vec!["7".to_owned()], "a"),
+        with(7, &|spec| spec.auth.revocation.token_ids.clear(), "a"),
+        with(7, &|spec| spec.auth.revocation.tokens_not_before = None, "a"),
     ];
     let unique: std::collections::BTreeSet<_> = versions.iter().collect();
     assert_eq!(unique.len(), versions.len(), "{versions:?}");

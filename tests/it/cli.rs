@@ -115,6 +115,24 @@ async fn an_edited_file_takes_effect_without_dropping_anyone_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_in_a_file_closes_whom_it_hits() {
+    let folder = Examples::copied();
+    let dev = Dev::start(&["--tenants", folder.path()]).await;
+    let node: Driver = node::start().await;
+    let of = |user: &'static str| ["--tenants", folder.path(), "--tenant", "acme", "--user", user];
+    let mut ada = node.open(&dev.url, Some(&token(&of("ada")).await), &json!({}));
+    let mut bob = node.open(&dev.url, Some(&token(&of("bob")).await), &json!({}));
+    ada.expect("connect").await;
+    bob.expect("connect").await;
+    folder.edit("acme.yaml", "  auth:\n", "  auth:\n    revocation: {users: [ada]}\n");
+    assert_eq!(ada.expect("disconnect").await, "io server disconnect");
+    assert_eq!(bob.call("rt:refresh", &json!({"token": token(&of("bob")).await})).await["ok"], true);
+    assert_eq!(bob.count("disconnect"), 0);
+    let refused = run(&[&["token"], &of("ada")[..]].concat()).await;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("token_revoked"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn validate_says_what_status_would_say() {
     let folder = Examples::copied();
     let good = run(&["validate", "--strict", folder.path()]).await;

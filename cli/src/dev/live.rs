@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use carillon_server::config_store::ConfigStore;
 use carillon_tenant::{
-    Position, TenantId,
+    Fetched, JwksSource, KeySets, Position, TenantId,
     push::{FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 use tokio::sync::watch;
@@ -28,6 +29,9 @@ pub struct Live {
     by_file: HashMap<Arc<str>, Vec<TenantId>>,
     /// Classes, likewise: whoever is under one must not fall to the built-in quotas.
     classes_by_file: HashMap<Arc<str>, Vec<LostClass>>,
+    /// The key sets that tenants name, and what is known of them.
+    wanted_key_sets: BTreeMap<JwksSource, Duration>,
+    key_sets: KeySets,
     /// What was said already.
     told: Vec<Finding>,
     in_force: watch::Sender<Arc<InForce>>,
@@ -60,6 +64,8 @@ impl Live {
             files: None,
             by_file: HashMap::new(),
             classes_by_file: HashMap::new(),
+            wanted_key_sets: BTreeMap::new(),
+            key_sets: KeySets::new(),
             told: Vec::new(),
             in_force: watch::Sender::default(),
         }
@@ -80,8 +86,22 @@ impl Live {
         self.files = Some(files);
         let unreadable = self.remember(&manifests);
         manifests.lost_classes = self.remember_classes(&manifests);
-        let program = Program::compile(manifests);
+        self.wanted_key_sets = manifests.key_sets();
+        self.key_sets.retain(|source, _| self.wanted_key_sets.contains_key(source));
+        let program = Program::compile_with(manifests, &self.key_sets);
         Some(self.apply(program, unreadable))
+    }
+
+    /// The key sets that tenants name, with the longest time between two looks at each.
+    pub const fn wanted_key_sets(&self) -> &BTreeMap<JwksSource, Duration> {
+        &self.wanted_key_sets
+    }
+
+    /// Takes up what was fetched.
+    pub fn key_set_seen(&mut self, source: JwksSource, fetched: Fetched) -> Reload {
+        self.key_sets.insert(source, fetched);
+        self.files = None;
+        self.reload().unwrap_or_default()
     }
 
     /// Notes which file holds which tenants; returns those of files that can't be read now.

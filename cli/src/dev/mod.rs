@@ -1,6 +1,7 @@
 //! `carillon dev`: the whole of Carillon in one process, with files in place of the API server.
 
 mod dashboard;
+mod key_sets;
 mod live;
 mod playground;
 mod same_origin;
@@ -31,6 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{manifests::Sources, terminal};
+use key_sets::KeySetWatch;
 use live::Live;
 use playground::Playground;
 use watch::Watch;
@@ -132,10 +134,19 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         let in_force = live.subscribe();
         playground.open(core.clone(), in_force.clone());
         terminal::print(&summary::welcome(server.address(), admin_address, &sources, &in_force.borrow(), &reload));
+        let mut key_sets = KeySetWatch::new();
         loop {
-            watch.changed().await;
-            if let Some(reload) = live.reload() {
-                terminal::print(&summary::change(&reload));
+            key_sets.follow(live.wanted_key_sets().clone());
+            tokio::select! {
+                () = watch.changed() => {
+                    if let Some(reload) = live.reload() {
+                        terminal::print(&summary::change("Files changed", &reload));
+                    }
+                }
+                (source, fetched) = key_sets.changed() => {
+                    let what = format!("Keys of {source}");
+                    terminal::print(&summary::change(&what, &live.key_set_seen(source, fetched)));
+                }
             }
         }
     };

@@ -70,8 +70,8 @@ fn first_steps(listen: SocketAddr, sources: &Sources, tenant: &TenantId, in_forc
     text
 }
 
-/// One line that says what changed, and the problems there are.
-pub fn change(reload: &Reload) -> String {
+/// One line that says what changed by `cause`, and the problems there are.
+pub fn change(cause: &str, reload: &Reload) -> String {
     let part = |ids: &[TenantId], word: &str| {
         let ids: Vec<_> = ids.iter().map(TenantId::as_str).collect();
         (!ids.is_empty()).then(|| format!("{word} {}", ids.join(", ")))
@@ -84,7 +84,7 @@ pub fn change(reload: &Reload) -> String {
         0 => String::new(),
         count => format!(" ({} from before)", counted(count, "problem")),
     };
-    format!("Files changed: {what}{unsolved}\n{}", problems(reload))
+    format!("{cause}: {what}{unsolved}\n{}", problems(reload))
 }
 
 /// Errors as status would show them: reason, then object, field and message.
@@ -148,9 +148,9 @@ mod tests {
     fn says_what_changed() {
         let id = |id: &str| TenantId::new(id).unwrap();
         let reload = Reload { changed: vec![id("a")], removed: vec![id("b"), id("c")], ..Reload::default() };
-        assert_eq!(change(&reload), "Files changed: changed a; removed b, c\n");
+        assert_eq!(change("Files changed", &reload), "Files changed: changed a; removed b, c\n");
         let reload = Reload { kept: vec![id("a")], unsolved: 1, ..Reload::default() };
-        assert_eq!(change(&reload), "Files changed: last good configuration kept for a (1 problem from before)\n");
-        assert_eq!(change(&Reload::default()), "Files changed: no tenant changed\n");
+        assert_eq!(change("Files changed", &reload), "Files changed: last good configuration kept for a (1 problem from before)\n");
+        assert_eq!(change("Files changed", &Reload::default()), "Files changed: no tenant changed\n");
     }
 }

@@ -4,6 +4,7 @@
 mod classes;
 mod document;
 mod finding;
+mod key_sets;
 mod kinds;
 mod objects;
 mod program;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use carillon_crds::{Permission, RealtimeTenantSpec, Reason, SecretKeyReference};
 use carillon_tenant::{
-    ClassOutcome, CompileOutcome, RejectionCode, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage,
+    ClassOutcome, CompileOutcome, KeySets, RejectionCode, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage,
     compile::{Rejection, compile},
 };
 
-use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject, classes, suggestion::nearest};
+use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject, classes, key_sets, suggestion::nearest};
 
 /// Files have no generations; the version of a configuration moves with its hash alone.
 const GENERATION: i64 = 1;
@@ -38,8 +38,13 @@ pub struct Served {
 }
 
 impl Program {
-    /// Compiles every tenant of `manifests`.
+    /// Compiles every tenant of `manifests`, of key sets knowing nothing.
     pub fn compile(manifests: Manifests) -> Self {
+        Self::compile_with(manifests, &KeySets::new())
+    }
+
+    /// Compiles every tenant of `manifests` with what is known of key sets.
+    pub fn compile_with(manifests: Manifests, key_sets: &KeySets) -> Self {
         let mut program = Self::default();
         let known = classes::compile(&manifests, &mut program.findings);
         let mut holders: HashMap<TenantId, String> = HashMap::new();
@@ -52,7 +57,7 @@ impl Program {
                 let ObjectName { namespace, name, .. } = &tenant.object;
                 holders.insert(id.clone(), format!("{namespace}/{name} ({})", tenant.source.place("")));
             }
-            program.tenant(&manifests, tenant, &classes::choose(&manifests, &known, tenant));
+            program.tenant(&manifests, tenant, &classes::choose(&manifests, &known, tenant), key_sets);
         }
         program.findings.extend(manifests.findings);
         program.findings.sort_by(|one, other| one.place.cmp(&other.place));
@@ -69,8 +74,12 @@ impl Program {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 
-    fn tenant(&mut self, manifests: &Manifests, tenant: &TenantObject, class: &ClassOutcome) {
-        let outcome = tenant.spec.as_ref().map(|spec| (spec, compile_one(manifests, &tenant.object, spec, class)));
+    fn tenant(&mut self, manifests: &Manifests, tenant: &TenantObject, class: &ClassOutcome, known: &KeySets) {
+        let outcome = tenant.spec.as_ref().map(|spec| {
+            let (key_sets, findings) = key_sets::of(tenant, spec, known);
+            self.findings.extend(findings);
+            (spec, compile_one(manifests, &tenant.object, spec, class, key_sets))
+        });
         match outcome {
             Some((spec, Ok(message))) => self.served.push(Served {
                 object: tenant.object.clone(),
@@ -87,9 +96,15 @@ impl Program {
     }
 }
 
-fn compile_one(manifests: &Manifests, object: &ObjectName, spec: &RealtimeTenantSpec, class: &ClassOutcome) -> CompileOutcome {
+fn compile_one(
+    manifests: &Manifests,
+    object: &ObjectName,
+    spec: &RealtimeTenantSpec,
+    class: &ClassOutcome,
+    key_sets: KeySets,
+) -> CompileOutcome {
     let secrets = ResolvedSecrets::resolve(spec, |reference| look_up(manifests, object, reference));
-    compile(&object.name, GENERATION, spec, class, &secrets)
+    compile(&object.name, GENERATION, spec, class, &secrets.with_key_sets(key_sets))
 }
 
 fn look_up(manifests: &Manifests, object: &ObjectName, reference: &SecretKeyReference) -> Result<SecretBytes, SecretError> {

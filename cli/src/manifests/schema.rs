@@ -12,6 +12,8 @@ use super::suggestion::nearest;
 
 /// Known fields are listed in an error when there are at most so many.
 const LISTED_FIELDS_MAX: usize = 8;
+/// The form of a time (RFC 3339); whether there is such a day is seen when it is read.
+const RFC_3339: &str = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$";
 
 /// One thing that is wrong with a value.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,6 +122,9 @@ impl Errors {
             let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
             let meant = nearest(text, allowed.iter().copied()).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
             return self.add(field, format!("{text:?} is none of {}{meant}", allowed.join(", ")));
+        }
+        if schema["format"] == "date-time" && Regex::new(RFC_3339).is_ok_and(|regex| !regex.is_match(text)) {
+            return self.add(field, format!("{text:?} is no time: write it as in 2026-11-23T12:00:00Z"));
         }
         if let Some(pattern) = schema["pattern"].as_str()
             && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))

@@ -35,12 +35,19 @@ impl Task {
             self.client.usage(address).await
         };
         match answer {
-            Ok(Some(report)) => {
+            Ok(Some(mut report)) => {
                 self.usage_due = later(ASK_INTERVAL);
                 // Another process than was asked for its state must be asked for it again.
                 self.known = self.ledger.is_boot(&report.boot_id);
+                // No use of anything: taken out, so that it isn't news twice.
+                let unknown = report.tenants.iter_mut().filter(|usage| !usage.unknown_kids.is_empty());
+                let unknown: Vec<_> = unknown.map(|usage| (usage.tenant_id.clone(), std::mem::take(&mut usage.unknown_kids))).collect();
                 let touched = self.usage.learn(report, Instant::now());
                 self.report_usage(touched).await;
+                if !unknown.is_empty() {
+                    // Fails only when the operator ends.
+                    let _ = self.context.reports.send(Report::UnknownKids(unknown)).await;
+                }
             }
             Ok(None) => {
                 tracing::debug!(pod = self.pod.borrow().name, "pod doesn't know what tenants use");

@@ -31,6 +31,11 @@ pub fn unix_time_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Seconds of Unix time, as they stand in tokens.
+pub fn unix_time() -> i64 {
+    i64::try_from(unix_time_ms() / 1000).unwrap_or(i64::MAX)
+}
+
 /// Whom a message is for, within one tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

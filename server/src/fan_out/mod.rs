@@ -4,8 +4,10 @@ mod message;
 mod outlet;
 mod rooms;
 mod tenant;
+mod unknown_kids;
 
-pub use message::{Message, Publication, Target, unix_time_ms};
+pub use message::{Message, Publication, Target, unix_time, unix_time_ms};
 pub use outlet::{Outlet, QUEUE_PACKETS_MAX, SendError};
 pub use rooms::Room;
 pub use tenant::{Admission, Tenant, Usage};
+pub use unknown_kids::UnknownKids;

@@ -11,8 +11,9 @@ use carillon_tenant::{
     push::{FleetUsage, TenantUsage},
 };
 
-use super::{Publication, Room, Target, rooms::QueueFull};
+use super::{Publication, Room, Target, UnknownKids, rooms::QueueFull};
 use crate::{
+    expiry::Expiries,
     fleet::Fleet,
     metrics::{Metrics, TenantMetrics},
     quota::{
@@ -46,6 +47,10 @@ pub struct Tenant {
     pub egress: Egress,
     /// Which quotas were met lately.
     pub refusals: Refusals,
+    /// When its sessions' tokens expire.
+    pub expiries: Expiries,
+    /// By which keys tokens were signed that it has not.
+    pub unknown_kids: UnknownKids,
     config: ArcSwap<TenantConfig>,
     everyone: Arc<Room>,
     state: Mutex<State>,
@@ -94,6 +99,8 @@ impl Tenant {
             rates: Rates::default(),
             egress: Egress::default(),
             refusals: Refusals::default(),
+            expiries: Expiries::default(),
+            unknown_kids: UnknownKids::default(),
             everyone: Arc::default(),
             state: Mutex::default(),
             config: ArcSwap::new(config),
@@ -115,11 +122,7 @@ impl Tenant {
         self.config.store(config.clone());
         self.report_limits();
         for session in self.everyone.members().iter() {
-            if config.suspended {
-                session.end(Code::TenantSuspended);
-            } else if !config.jwt.has_key(session.key) {
-                session.end(Code::KeyUnknown);
-            }
+            session.follow(&config);
         }
     }
 
@@ -295,9 +298,10 @@ impl Tenant {
         let now = monotonic();
         let messages_per_second = self.rates.demand(now).messages_per_second;
         let limited = self.refusals.lately(now);
-        let something = connections + users + rooms + messages_per_second > 0 || !limited.is_empty();
-        let tenant_id = self.id.clone();
-        something.then(|| TenantUsage { tenant_id, connections, users, rooms, messages_per_second, fleet: self.counts.fleet(), limited })
+        let unknown_kids = self.unknown_kids.take();
+        let something = connections + users + rooms + messages_per_second > 0 || !limited.is_empty() || !unknown_kids.is_empty();
+        let (tenant_id, fleet) = (self.id.clone(), self.counts.fleet());
+        something.then_some(TenantUsage { tenant_id, connections, users, rooms, messages_per_second, fleet, limited, unknown_kids })
     }
 
     /// What all pods use together, as they last told: within a quarter of a second. `None` when there is no other pod, or Redis is away.

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     core::Core,
-    fan_out::{Tenant, unix_time_ms},
+    fan_out::{Tenant, unix_time},
     jwt::UnverifiedToken,
     problem::Problem,
 };
@@ -28,7 +28,7 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Opti
     let tenant = view.tenant(id).cloned();
     drop(view);
     let config = tenant.as_ref().map(|tenant| tenant.config().clone());
-    let allowed = prove(config.as_deref(), id, credentials, permission).map_err(|code| {
+    let allowed = prove(tenant.as_deref().zip(config.as_deref()), id, credentials, permission).map_err(|code| {
         tracing::info!(tenant = tenant.as_ref().map(|tenant| tenant.id.as_str()), %code, "request not authenticated");
         if core.config.is_unconfirmed() { Problem::unavailable(Code::NotProgrammed) } else { unauthenticated(code) }
     })?;
@@ -44,9 +44,9 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, id: &str, permission: Opti
     Ok(tenant)
 }
 
-/// Whether the proven bearer of `credentials` has `permission`. `config` is `None` when there is no such tenant.
-fn prove(config: Option<&TenantConfig>, id: &str, credentials: &str, permission: Option<Permission>) -> Result<bool, Code> {
-    if let Some(key) = config.and_then(|config| config.api_key(credentials)) {
+/// Whether the proven bearer of `credentials` has `permission`. `tenant` is `None` when there is no such tenant.
+fn prove(tenant: Option<(&Tenant, &TenantConfig)>, id: &str, credentials: &str, permission: Option<Permission>) -> Result<bool, Code> {
+    if let Some(key) = tenant.and_then(|(_, config)| config.api_key(credentials)) {
         return Ok(permission.is_none_or(|permission| key.permissions.contains(&permission)));
     }
     // Until a signature is verified, nothing that is answered may depend on the tenant.
@@ -55,12 +55,16 @@ fn prove(config: Option<&TenantConfig>, id: &str, credentials: &str, permission:
         Err(code) if resembles_token(credentials) => return Err(code),
         Err(_) => return Err(Code::SignatureInvalid),
     };
-    let config = config.ok_or(Code::SignatureInvalid)?;
-    let now = i64::try_from(unix_time_ms() / 1000).unwrap_or(i64::MAX);
-    let identity = token.verify(&config.jwt, now).map_err(|code| match code {
-        // What is found before the signature is verified, or may be.
-        Code::KeyUnknown | Code::AlgorithmRefused | Code::TokenMalformed => Code::SignatureInvalid,
-        proven => proven,
+    let (tenant, config) = tenant.ok_or(Code::SignatureInvalid)?;
+    let identity = token.verify(config, unix_time()).map_err(|code| {
+        if code == Code::KeyUnknown {
+            token.kid().into_iter().for_each(|kid| tenant.unknown_kids.note(kid));
+        }
+        match code {
+            // What is found before the signature is verified, or may be.
+            Code::KeyUnknown | Code::AlgorithmRefused | Code::TokenMalformed => Code::SignatureInvalid,
+            proven => proven,
+        }
     })?;
     // Tenants may share a key.
     match token.id_claim(&config.jwt.tenant_claim) {

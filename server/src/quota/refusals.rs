@@ -14,10 +14,16 @@ use crate::fan_out::Tenant;
 pub const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// When each quota was last met.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Refusals {
     /// In milliseconds after the clock's begin, and one more: zero is never.
     last_ms: [AtomicU64; Code::ALL.len()],
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self { last_ms: [const { AtomicU64::new(0) }; Code::ALL.len()] }
+    }
 }
 
 impl Refusals {

@@ -253,3 +253,30 @@ async fn the_operator_hears_what_tenants_use_and_of_idle_ones_nothing() {
     parse::<Answer>(admin.push(Method::PUT, SNAPSHOT_PATH, body(&snapshot(Vec::new()))).await, 200);
     assert!(admin.usage().await.is_empty(), "a tenant that is gone");
 }
+
+#[tokio::test]
+async fn the_operator_hears_once_of_keys_that_nobody_knows() {
+    let admin = Admin::start().await;
+    parse::<Answer>(admin.push(Method::PUT, SNAPSHOT_PATH, body(&snapshot(tenants::all()))).await, 200);
+    let signed_by = |kid: &str| {
+        let header = jsonwebtoken::Header { kid: Some(kid.to_owned()), ..Default::default() };
+        tenants::token_with(&header, tenants::ACME_SECRET, &tenants::claims("acme", json!({})))
+    };
+    let publish = async |token: String| {
+        let url = admin.server.url("/v1/tenants/acme/events");
+        let request = admin.server.client.post(url).bearer_auth(token).json(&json!({"event": "e", "data": 1}));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let kids = async || {
+        let report: UsageReport = admin.operator.get(admin.url(USAGE_PATH)).send().await.unwrap().json().await.unwrap();
+        report.tenants.into_iter().map(|tenant| (tenant.tenant_id.to_string(), tenant.unknown_kids)).collect::<Vec<_>>()
+    };
+    let long = "x".repeat(129);
+    for kid in ["new", "new", &long, "k1"] {
+        assert_eq!(publish(signed_by(kid)).await, if kid == "k1" { 202 } else { 401 }, "{kid}");
+    }
+    PollingClient::refused(&admin.server, &signed_by("newer")).await;
+    let told = kids().await.into_iter().find(|(tenant, _)| tenant == "acme").unwrap().1;
+    assert_eq!(told, ["new", "newer"]);
+    assert!(kids().await.into_iter().all(|(_, kids)| kids.is_empty()), "told once");
+}

@@ -12,6 +12,7 @@ mod process;
 mod publish;
 mod rates;
 mod reload;
+mod revocation;
 mod server;
 mod tenants;
 mod usage;

@@ -23,7 +23,25 @@ impl PollingClient {
 
     /// Connects as `user` of acme to the server at `address`.
     pub async fn connect_to(address: SocketAddr, user: Value) -> Self {
-        let token = tenants::token(tenants::ACME_SECRET, &tenants::claims("acme", json!({"sub": user, "role": null})));
+        Self::connect_with(address, &tenants::token(tenants::ACME_SECRET, &tenants::claims("acme", json!({"sub": user, "role": null}))))
+            .await
+    }
+
+    /// Connects with `token` to the server at `address`.
+    pub async fn connect_with(address: SocketAddr, token: &str) -> Self {
+        let (connected, answer) = Self::ask(address, token).await;
+        assert!(answer.starts_with("40{"), "{answer}");
+        connected
+    }
+
+    /// Comes with `token`, which must be refused.
+    pub async fn refused(server: &TestServer, token: &str) {
+        let (_, answer) = Self::ask(server.server.address(), token).await;
+        assert!(answer.starts_with("44{"), "{answer}");
+    }
+
+    /// Comes with `token`, and hears the answer.
+    async fn ask(address: SocketAddr, token: &str) -> (Self, String) {
         let url = format!("http://{address}/socket.io/?EIO=4&transport=polling");
         let client = plain_client();
         let open = client.get(&url).send().await.unwrap().text().await.unwrap();
@@ -32,8 +50,7 @@ impl PollingClient {
         let mut connected = Self { client, url, packets: VecDeque::new() };
         connected.send(format!("40{}", json!({"token": token}))).await;
         let answer = connected.packet().await;
-        assert!(answer.starts_with("40{"), "{answer}");
-        connected
+        (connected, answer)
     }
 
     /// Emits an event and waits for its acknowledgement.
@@ -53,7 +70,8 @@ impl PollingClient {
         assert_eq!(answer.status(), 200);
     }
 
-    async fn packet(&mut self) -> String {
+    /// The next packet but pings.
+    pub async fn packet(&mut self) -> String {
         while self.packets.is_empty() {
             let answer = self.client.get(&self.url).send().await.unwrap();
             assert_eq!(answer.status(), 200);

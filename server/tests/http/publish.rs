@@ -76,6 +76,9 @@ fn without_proof() -> Vec<Case> {
         case("an expired token of an unknown signer").bearer(token(GLOBEX_SECRET, &claims("acme", json!({"exp": 1})))),
         case("an unknown kid").bearer(token_with(&header("k2", Algorithm::HS256), ACME_SECRET, &claims("acme", json!({})))),
         case("another algorithm").bearer(token_with(&header("k1", Algorithm::HS512), ACME_SECRET, &claims("acme", json!({})))),
+        case("a revoked user's token of an unknown signer")
+            .to("strict")
+            .bearer(token(GLOBEX_SECRET, &claims("strict", json!({"sub": "mallory"})))),
         case("no algorithm").bearer(none),
         case("an extension that is not understood").bearer(crit),
         case("the same at an unknown tenant").to("nosuch").bearer(crit),
@@ -106,6 +109,8 @@ fn unauthenticated() -> Vec<Case> {
         case("another issuer").to("strict").bearer(strict(but("iss", json!("https://evil.example")))),
         case("another audience").to("strict").bearer(strict(but("aud", json!(["chat"])))),
         case("too long a life").to("strict").bearer(strict(but("exp", json!(now() + 7200)))),
+        case("a revoked user").to("strict").bearer(strict(but("sub", json!("mallory")))),
+        case("a revoked token").to("strict").bearer(strict(but("jti", json!("stolen")))),
     ]
 }
 

@@ -34,7 +34,7 @@ pub fn all() -> Vec<TenantMessage> {
     let twin = json!({"auth": {"jwt": {"keys": [signed_with(ACME_SECRET)]}}});
     let strict = json!({"auth": {"jwt": {
         "keys": [signed_with(STRICT_SECRET)], "issuer": "https://id.example", "audiences": ["realtime"], "maxLifetimeSeconds": 3600,
-    }}});
+    }, "revocation": {"users": ["mallory"], "tokenIds": ["stolen"], "tokensNotBefore": "2026-01-01T00:00:00Z"}}});
     vec![
         tenant("acme", &acme),
         tenant("twin", &twin),

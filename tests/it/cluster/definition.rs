@@ -42,7 +42,9 @@ fn full() -> Value {
                 "leewaySeconds": 0,
                 "maxLifetimeSeconds": 86400,
                 "claims": {"tenant": "org", "user": "uid"},
+                "onExpiry": "Keep",
             },
+            "revocation": {"tokensNotBefore": "2026-11-01T00:00:00Z", "users": ["7", "ada lovelace", "ä"], "tokenIds": ["0f8e"]},
             "apiKeys": [{"name": "backend", "secretKeyRef": reference("api"), "permissions": ["Publish"]}],
         },
         "allowedOrigins": ["https://app.example.com", "https://*.example.com", "http://localhost:5173"],
@@ -91,6 +93,13 @@ async fn good_tenants_are_taken() {
     }
     let team = Team::new(&api).await;
     api.try_create(&object(&team, "full", &full())).await.expect("every field is taken");
+    let sources =
+        json!([{"url": "https://id.example.com:8443/keys?tenant=a", "refreshSeconds": 60}, {"issuer": "https://[2001:db8::1]/realms/a/"}]);
+    let fetched = with(with(full(), "/tenantId", json!("fetched")), "/auth/jwt/jwks", sources);
+    api.try_create(&object(&team, "fetched", &fetched)).await.expect("key sets are taken beside keys");
+    let alone = json!({"auth": {"jwt": {"jwks": [{"issuer": "https://id.example.com"}]}}});
+    let made = api.try_create(&object(&team, "alone", &alone)).await.expect("key sets are taken without keys");
+    assert_eq!(made["spec"]["auth"]["jwt"]["jwks"][0]["refreshSeconds"], 300);
     let least = json!({"auth": {"jwt": {"keys": [{"algorithm": "HS256", "secretKeyRef": {"name": "keys", "key": "first"}}]}}});
     let made = api.try_create(&object(&team, "least", &least)).await.expect("the least is taken");
     assert_eq!(made["spec"]["auth"]["jwt"]["leewaySeconds"], 30, "defaults are filled in: {made}");
@@ -153,9 +162,27 @@ async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
         ("/allowedOrigins", json!(["https://a.example.com", "https://a.example.com"]), &["spec.allowedOrigins[1]", "Duplicate value"]),
         ("/allowedOrigins", (0..33).map(|n| json!(format!("https://a{n}.example.com"))).collect(), &["spec.allowedOrigins", "at most 32"]),
         ("/allowedOrigins", json!([format!("https://{}", "a".repeat(250))]), &["spec.allowedOrigins[0]", "255"]),
+        ("/auth/jwt/onExpiry", json!("disconnect"), &["spec.auth.jwt.onExpiry", "Disconnect", "Keep"]),
+        ("/auth/revocation/user", json!(["ada"]), &["spec.auth.revocation.user"]),
+        ("/auth/revocation/users", json!([7]), &["spec.auth.revocation.users[0]", "string"]),
+        ("/auth/revocation/users", json!([""]), &["spec.auth.revocation.users[0]"]),
+        ("/auth/revocation/users", json!(["a\nb"]), &["spec.auth.revocation.users[0]", "should match"]),
+        ("/auth/revocation/users", json!(["ada", "ada"]), &["spec.auth.revocation.users[1]", "Duplicate value"]),
+        ("/auth/revocation/users", (0..1001).map(|n| json!(n.to_string())).collect(), &["spec.auth.revocation.users", "at most 1000"]),
+        ("/auth/revocation/tokenIds", json!(["a".repeat(257)]), &["spec.auth.revocation.tokenIds[0]", "256"]),
+        ("/auth/revocation/tokensNotBefore", json!("yesterday"), &["spec.auth.revocation.tokensNotBefore", "date-time"]),
         ("/auth/jwt", Value::Null, &["spec.auth.jwt"]),
-        ("/auth/jwt/keys", Value::Null, &["spec.auth.jwt.keys"]),
-        ("/auth/jwt/keys", json!([]), &["spec.auth.jwt.keys", "at least 1 items"]),
+        ("/auth/jwt/keys", Value::Null, &["spec.auth.jwt", "a tenant needs keys: give keys, jwks or both"]),
+        ("/auth/jwt/keys", json!([]), &["spec.auth.jwt", "a tenant needs keys: give keys, jwks or both"]),
+        ("/auth/jwt/jwks", json!([{}]), &["spec.auth.jwt.jwks[0]", "give either url or issuer"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://a", "issuer": "https://a"}]), &["spec.auth.jwt.jwks[0]", "give either url or issuer"]),
+        ("/auth/jwt/jwks", json!([{"url": "ftp://id/keys"}]), &["spec.auth.jwt.jwks[0].url", "should match"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://user@id/keys"}]), &["spec.auth.jwt.jwks[0].url", "should match"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://id/keys#a"}]), &["spec.auth.jwt.jwks[0].url", "should match"]),
+        ("/auth/jwt/jwks", json!([{"issuer": "https://id?a=b"}]), &["spec.auth.jwt.jwks[0].issuer", "should match"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://id", "refreshSeconds": 59}]), &["spec.auth.jwt.jwks[0].refreshSeconds", "60"]),
+        ("/auth/jwt/jwks", json!([{"url": "https://id", "refreshSeconds": 86_401}]), &["spec.auth.jwt.jwks[0].refreshSeconds", "86400"]),
+        ("/auth/jwt/jwks", vec![json!({"url": "https://id"}); 5].into(), &["spec.auth.jwt.jwks", "at most 4 items"]),
         ("/auth/jwt/keys", keys(17, |n| n.to_string()), &["spec.auth.jwt.keys", "at most 16 items"]),
         ("/auth/jwt/keys", keys(2, |_| "same".to_owned()), &["spec.auth.jwt.keys", "kid must be unique within the tenant"]),
         ("/auth/jwt/keys", keys(1, |_| "k".repeat(129)), &["spec.auth.jwt.keys[0].kid", "128"]),
