@@ -9,6 +9,7 @@ mod connect;
 mod drain;
 mod fleet;
 mod http_api;
+mod key_sets;
 mod memory;
 mod order;
 mod origins;
