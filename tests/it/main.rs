@@ -11,6 +11,7 @@ mod drain;
 mod expiry;
 mod fleet;
 mod http_api;
+mod key_sets;
 mod memory;
 mod order;
 mod origins;

@@ -39,6 +39,13 @@ impl KeySetWatch {
         self.wanted = wanted;
     }
 
+    /// Tokens were refused for a `kid` that nobody knows: looks at everything soon.
+    pub fn hurry(&mut self) {
+        for source in self.wanted.keys() {
+            self.book.hurry(source, Instant::now());
+        }
+    }
+
     /// Returns when something is known of a source that was not known before. May be dropped and called again.
     pub async fn changed(&mut self) -> (JwksSource, Fetched) {
         loop {

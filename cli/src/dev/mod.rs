@@ -41,6 +41,8 @@ use watch::Watch;
 const DRAIN_WINDOW: Duration = Duration::from_millis(300);
 /// How long a client may take to authenticate.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether tokens were refused for a key that nobody knows.
+const KIDS_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two attempts to agree with the fleet.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -135,12 +137,18 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         playground.open(core.clone(), in_force.clone());
         terminal::print(&summary::welcome(server.address(), admin_address, &sources, &in_force.borrow(), &reload));
         let mut key_sets = KeySetWatch::new();
+        let mut look_for_kids = tokio::time::interval(KIDS_INTERVAL);
         loop {
             key_sets.follow(live.wanted_key_sets().clone());
             tokio::select! {
                 () = watch.changed() => {
                     if let Some(reload) = live.reload() {
                         terminal::print(&summary::change("Files changed", &reload));
+                    }
+                }
+                _ = look_for_kids.tick() => {
+                    if core.config.usage().tenants.iter().any(|tenant| !tenant.unknown_kids.is_empty()) {
+                        key_sets.hurry();
                     }
                 }
                 (source, fetched) = key_sets.changed() => {

@@ -31,7 +31,7 @@ pub fn of(tenant: &TenantObject, spec: &RealtimeTenantSpec, known: &KeySets) -> 
                 Fetched::Fresh(Arc::new(KeySet::default()))
             }
             None => {
-                say(Severity::Note, Reason::JwksUnavailable, field, "is not fetched from here: its keys are not known".to_owned());
+                say(Severity::Note, Reason::JwksUnavailable, field, "was not fetched: its keys are not known here".to_owned());
                 Fetched::Fresh(Arc::new(KeySet::default()))
             }
         };

@@ -117,3 +117,41 @@ impl Controller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use carillon_jwks::{AddressPolicy, Cache, Options, built_in};
+    use carillon_tenant::{JwksSource, KeySet};
+
+    use super::*;
+
+    const KEYS: &[u8] = br#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_over_publishes_nothing_before_tenants_have_the_newest_keys_or_for_five_seconds() {
+        let mut jwks = Jwks::new(Arc::new(Fetcher::new(Options::new(AddressPolicy::default(), false, built_in()))));
+        let source = JwksSource::Url("https://id/keys".to_owned());
+        let found = || Ok(Success { keys: Some(KeySet::parse(KEYS).unwrap()), cache: Cache::default(), max_age: None });
+        let key = ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() };
+        jwks.lead(false);
+        jwks.book.want(&source, Duration::from_secs(300), Instant::now());
+        let due = jwks.book.start(Instant::now()).unwrap();
+        jwks.book.done(&due, found(), 1.0, Instant::now());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(jwks.holds_until(Instant::now()), None);
+
+        jwks.lead(true);
+        let until = Some(Instant::now() + Duration::from_secs(5));
+        assert_eq!(jwks.holds_until(Instant::now()), until, "it looks again");
+        let due = jwks.book.start(Instant::now()).unwrap();
+        jwks.settling.insert(key.clone());
+        jwks.book.done(&due, found(), 1.0, Instant::now());
+        assert_eq!(jwks.holds_until(Instant::now()), until, "a tenant is still to be compiled");
+        jwks.settled(&key);
+        assert_eq!(jwks.holds_until(Instant::now()), None);
+
+        jwks.settling.insert(key);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(jwks.holds_until(Instant::now()), None, "not for ever");
+    }
+}

@@ -13,8 +13,8 @@ use std::{
 use carillon_tenant::{
     ConfigVersion, Epoch, Position, RejectionCode, TenantId, TenantMessage,
     push::{
-        Answer, Applied, Conflict, ConflictCode, DELTA_PATH, Delta, Rejected, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, USAGE_PATH,
-        UsageReport, digest,
+        Answer, Applied, Conflict, ConflictCode, DELTA_PATH, Delta, Rejected, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, TenantUsage,
+        USAGE_PATH, UsageReport, digest,
     },
 };
 use http_body_util::{BodyExt, Full};
@@ -52,6 +52,8 @@ struct Model {
     gzipped: u32,
     /// Connections of the tenant `a`; `None`: an older version that doesn't know what tenants use.
     connections: Option<u64>,
+    /// Told once.
+    unknown_kids: Vec<String>,
     usage_asks: u32,
 }
 
@@ -110,7 +112,8 @@ impl Model {
             // Comes at any time, so it is no part of the story that `requests` tells.
             self.usage_asks += 1;
             let Some(connections) = self.connections else { return (StatusCode::NOT_FOUND, Vec::new()) };
-            let report = UsageReport { boot_id: self.boot_id(), tenants: vec![tenant_usage("a", connections)] };
+            let usage = TenantUsage { unknown_kids: std::mem::take(&mut self.unknown_kids), ..tenant_usage("a", connections) };
+            let report = UsageReport { boot_id: self.boot_id(), tenants: vec![usage] };
             return (StatusCode::OK, serde_json::to_vec(&report).unwrap());
         }
         self.requests.push(format!("{method} {path}"));
@@ -451,6 +454,26 @@ async fn a_pod_is_asked_again_and_again_what_tenants_use() {
     operator.until_heard(|heard| connections(heard) == Some(2)).await;
     assert_eq!(server.connections.lock().unwrap().len(), 1, "over the one connection");
     assert_eq!(server.model().requests, ["GET /v1/config/state", "PUT /v1/config/snapshot"], "no reason to do anything else");
+}
+
+#[tokio::test]
+async fn keys_that_a_pod_does_not_know_are_handed_on() {
+    let (authority, server) = server().await;
+    let a1 = message("a", 1);
+    {
+        let mut model = server.model();
+        (model.connections, model.unknown_kids) = (Some(1), vec!["new".to_owned()]);
+    }
+    let mut operator = Operator::start(&authority, server.address, Some(desired(std::slice::from_ref(&a1), &[])));
+    let handed_on = async {
+        loop {
+            if let Report::UnknownKids(tenants) = operator.reports.recv().await.unwrap() {
+                return tenants;
+            }
+        }
+    };
+    let tenants = tokio::time::timeout(Duration::from_secs(20), handed_on).await.expect("they are handed on in time");
+    assert_eq!(tenants, [(id("a"), vec!["new".to_owned()])]);
 }
 
 #[tokio::test]
