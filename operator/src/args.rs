@@ -42,6 +42,10 @@ pub struct Args {
     #[arg(long, env = "CARILLON_HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
     pub health_listen: SocketAddr,
 
+    /// Where `carillon status` is answered, by port-forward: a loopback address.
+    #[arg(long, env = "CARILLON_STATUS_LISTEN", default_value = "127.0.0.1:8081")]
+    pub status_listen: SocketAddr,
+
     /// The form of the log.
     #[arg(long, env = "CARILLON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,

@@ -17,6 +17,9 @@ use prometheus_client::{
 
 use crate::acks::{Touched, Trouble};
 
+/// From what a quiet operator takes to what a pod that is away makes it take.
+const CHANGE_BUCKETS: [f64; 12] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// The registry and its handles.
 #[derive(Debug)]
 pub struct Metrics {
@@ -26,6 +29,7 @@ pub struct Metrics {
     pushes: Family<ResultLabel, Counter>,
     pods: Family<PodStateLabel, Gauge>,
     tenants: Family<TenantStateLabel, Gauge>,
+    changes: Family<StageLabel, Histogram>,
     status_writes: Family<WriteLabel, Counter>,
     events_lost: Counter,
     leader: Gauge,
@@ -54,6 +58,11 @@ struct TenantStateLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WriteLabel {
     result: WriteResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: Stage,
 }
 
 macro_rules! label_values {
@@ -147,6 +156,18 @@ label_values!(
 );
 
 label_values!(
+    /// How far a change has come.
+    Stage {
+        /// Something came of it that pods should run.
+        Compiled = "compiled",
+        /// Every pod acknowledged it.
+        Acknowledged = "acknowledged",
+        /// The status says so.
+        Programmed = "programmed",
+    }
+);
+
+label_values!(
     /// How the write of a status went.
     WriteResult {
         /// Written.
@@ -183,6 +204,7 @@ impl Default for Metrics {
             pushes: Family::default(),
             pods: Family::default(),
             tenants: Family::default(),
+            changes: Family::new_with_constructor(|| Histogram::new(CHANGE_BUCKETS)),
             status_writes: Family::default(),
             events_lost: Counter::default(),
             leader: Gauge::default(),
@@ -193,6 +215,8 @@ impl Default for Metrics {
         registry.register("carillon_operator_pushes", "Pushes to pods", metrics.pushes.clone());
         registry.register("carillon_operator_pods", "Server pods", metrics.pods.clone());
         registry.register("carillon_operator_tenants", "RealtimeTenants", metrics.tenants.clone());
+        let help = "Time from the watch that brought a change of a tenant until it was compiled, acknowledged by every pod, and told in the status";
+        registry.register("carillon_operator_change_duration_seconds", help, metrics.changes.clone());
         registry.register("carillon_operator_status_writes", "Writes of tenants' and classes' status", metrics.status_writes.clone());
         registry.register("carillon_operator_events_lost", "Kubernetes Events that were not recorded", metrics.events_lost.clone());
         registry.register("carillon_operator_leader", "1 on the replica that leads", metrics.leader.clone());
@@ -206,6 +230,9 @@ impl Default for Metrics {
         }
         for state in TenantState::ALL {
             let _ = metrics.tenants.get_or_create(&TenantStateLabel { state: *state });
+        }
+        for stage in Stage::ALL {
+            let _ = metrics.changes.get_or_create(&StageLabel { stage: *stage });
         }
         for result in WriteResult::ALL {
             let _ = metrics.status_writes.get_or_create(&WriteLabel { result: *result });
@@ -248,6 +275,11 @@ impl Metrics {
         }
     }
 
+    /// A change has come so far, that long after it was seen.
+    pub fn change(&self, stage: Stage, elapsed: Duration) {
+        self.changes.get_or_create(&StageLabel { stage }).observe(elapsed.as_secs_f64());
+    }
+
     /// A status was written, or not.
     pub fn status_written(&self, result: WriteResult) {
         self.status_writes.get_or_create(&WriteLabel { result }).inc();
@@ -288,9 +320,16 @@ impl Collector for Process {
             let help = "When the process started, in Unix time";
             metric.encode(encoder.encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?)?;
         }
-        if let Some(bytes) = resident_bytes() {
-            let metric = ConstGauge::new(bytes);
-            metric.encode(encoder.encode_descriptor("process_resident_memory_bytes", "Resident memory", None, MetricType::Gauge)?)?;
+        let gauges = [
+            ("process_resident_memory_bytes", "Resident memory", memory_bytes("VmRSS:")),
+            ("process_virtual_memory_bytes", "Virtual memory", memory_bytes("VmSize:")),
+            ("process_open_fds", "Open file descriptors", open_files()),
+            ("process_max_fds", "File descriptors there may be", open_files_max()),
+        ];
+        for (name, help, value) in gauges {
+            if let Some(value) = value {
+                ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+            }
         }
         Ok(())
     }
@@ -306,10 +345,20 @@ fn cpu_and_start_seconds() -> Option<(f64, f64)> {
     Some(((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND, booted + ticks(19)? / TICKS_PER_SECOND))
 }
 
-fn resident_bytes() -> Option<i64> {
+fn memory_bytes(field: &str) -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix(field))?;
     kilobytes.trim().strip_suffix("kB")?.trim().parse::<i64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+fn open_files() -> Option<i64> {
+    i64::try_from(std::fs::read_dir("/proc/self/fd").ok()?.count()).ok()
+}
+
+/// The soft limit; none when there is none.
+fn open_files_max() -> Option<i64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -321,6 +370,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.leads(true);
         metrics.pushed(PushResult::Ok, Duration::from_millis(3));
+        metrics.change(Stage::Acknowledged, Duration::from_millis(250));
         metrics.pods([PodState::Programmed, PodState::Programmed, PodState::Troubled]);
         metrics.tenant_moved(None, Some(TenantState::Pending));
         metrics.tenant_moved(Some(TenantState::Pending), Some(TenantState::Ready));
@@ -338,10 +388,19 @@ mod tests {
             "carillon_operator_status_writes_total{result=\"ok\"} 0",
             "carillon_operator_events_lost_total 0",
             "carillon_operator_leader 1",
+            "carillon_operator_change_duration_seconds_bucket{le=\"0.3\",stage=\"acknowledged\"} 1",
+            "carillon_operator_change_duration_seconds_count{stage=\"programmed\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_start_time_seconds "] {
+        for name in [
+            "process_cpu_seconds_total ",
+            "process_resident_memory_bytes ",
+            "process_virtual_memory_bytes ",
+            "process_open_fds ",
+            "process_max_fds ",
+            "process_start_time_seconds ",
+        ] {
             assert!(text.lines().any(|found| found.starts_with(name)), "{name}\n{text}");
         }
     }
