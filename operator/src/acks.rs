@@ -162,6 +162,11 @@ impl Ledger {
         if all { Touched::All } else { Touched::Only(touched) }
     }
 
+    /// The pod answered something.
+    pub fn hear(&self) {
+        self.lock().heard = Some(Instant::now());
+    }
+
     /// True when `state` is what was thought: nothing drifted, nothing restarted.
     pub fn agrees_with(&self, state: &State) -> bool {
         self.lock().known.as_ref().is_some_and(|known| {

@@ -113,18 +113,21 @@ States of a tenant on a pod:
   STALE     it runs another version
   NEVER     it runs none
   REJECTED  it refused the version, and runs what it had
-A tenant is in the worst state that it is in on any pod, and STALE while its resource says what can't be used.
+A tenant is in the worst state that it is in on any pod, and STALE while its
+resource says what can't be used.
 
 Examples:
-  {program} status                              # the fleet: pods and tenants, the worst first
+  {program} status                    # pods and tenants, the worst first
   {program} status -n team-acme --state stale,rejected --all
-  {program} status --pod carillon-server-abc    # what is the matter with this pod
-  {program} status team-acme/acme               # one tenant in depth
+  {program} status --pod carillon-server-abc
+  {program} status team-acme/acme     # one tenant in depth
   {program} status acme -o json | jq '.tenants[0].pods'
-  kubectl apply -f acme.yaml && {program} status acme --wait --timeout 2m
+  {program} status acme --wait --timeout 2m   # after kubectl apply
 
-Exit codes: 0 told; 1 could not be told; 2 wrong arguments; 3 not in sync (--exit-code), or not in time (--wait).
-Rights: to list realtimetenants and, to see every pod, to list pods and to port-forward (get and create pods/portforward) where the operator runs."
+Exit codes: 0 told; 1 could not be told; 2 wrong arguments;
+  3 not in sync (--exit-code), or not in time (--wait).
+Rights: to list and get realtimetenants and, to see every pod, to list pods
+  and to get and create pods/portforward where the operator runs."
     )
 }
 

@@ -123,7 +123,10 @@ async fn forward(cluster: &Cluster, pod: &Pod) -> Result<(impl Stream, impl Futu
         ports.filter(|port| port.name.as_deref() == Some(REPORT_PORT_NAME)).find_map(|port| u16::try_from(port.container_port).ok());
     let port = named.unwrap_or(REPORT_PORT);
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &pod.namespace().unwrap_or_default());
-    let mut forwarded = pods.portforward(&pod.name_any(), &[port]).await.map_err(|error| said(&error))?;
+    let mut forwarded = pods.portforward(&pod.name_any(), &[port]).await.map_err(|error| match error {
+        kube::Error::Api(status) if status.code == 403 => "you may not port-forward to it (get and create pods/portforward)".to_owned(),
+        error => said(&error),
+    })?;
     let trouble = forwarded.take_error(port);
     forwarded.take_stream(port).zip(trouble).ok_or_else(|| "no port-forward".to_owned())
 }

@@ -43,7 +43,7 @@ fn headline(table: &Table) -> String {
         (pods, _) => format!(" on all {} server pods", number(pods.len())),
     };
     match (counts.all(), counts.not_synced()) {
-        (0, _) => "There is no such tenant".to_owned(),
+        (0, _) => "There is no tenant to show".to_owned(),
         (1, 0) => format!("The one tenant is in sync{on}"),
         (all, 0) => format!("All {} tenants are in sync{on}", number(all)),
         (all, bad) => {
@@ -62,7 +62,7 @@ pub fn told_by(source: &Source) -> String {
             format!("as {}, the operator that leads, knows{state}\n", harmless(replica))
         }
         Source::Resources { why } => format!(
-            "as the resources' status tells, which names no more than five lagging pods each. The operator could not be asked: {}\n",
+            "as the resources' status told last, with no more than five lagging pods each\nbecause the operator could not be asked: {}\n",
             harmless(why)
         ),
     }

@@ -97,7 +97,7 @@ impl Tenant {
         let kinds = [ConditionType::Accepted, ConditionType::ResolvedRefs, ConditionType::Programmed];
         let conditions = || kinds.iter().filter_map(|kind| self.condition(*kind));
         let bad = conditions().find(|condition| condition.status != "True");
-        bad.or_else(|| conditions().last()).map(|condition| condition.last_transition_time.0)
+        bad.or_else(|| conditions().next_back()).map(|condition| condition.last_transition_time.0)
     }
 
     fn is_observed(&self) -> bool {
