@@ -24,7 +24,7 @@ use clap::ValueEnum;
 use k8s_openapi::jiff::Timestamp;
 
 use self::{
-    cluster::Cluster,
+    cluster::{Cluster, Found},
     fleet::{Fleet, Source},
     grid::Paint,
     operator::Place,
@@ -140,15 +140,15 @@ pub fn run(arguments: &Arguments, program: &str) -> anyhow::Result<ExitCode> {
 async fn show(arguments: &Arguments, program: &str) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::connect(arguments.kubeconfig.as_deref(), arguments.context.as_deref()).await?;
     let (name, namespace) = wanted(arguments);
-    let found = cluster.tenants(namespace).await?;
+    let found = find(&cluster, namespace, name).await?;
     if let Some(note) = found.note {
         terminal::print_note(&note);
     }
-    let mut tenants = choose(found.tenants, name)?;
+    let mut tenants = found.tenants;
     let mut late = None;
     if arguments.wait {
         late = wait::until_in_sync(&cluster, namespace, tenants.clone(), arguments.timeout).await.err();
-        tenants = choose(cluster.tenants(namespace).await?.tenants, name)?;
+        tenants = find(&cluster, namespace, name).await?.tenants;
     }
     let place = arguments.operator.map_or_else(|| Place::Pods(arguments.operator_namespace.clone()), Place::Address);
     let one = name.and_then(|_| tenants.first()).map(|tenant| tenant.tenant_id.clone());
@@ -181,6 +181,17 @@ fn wanted(arguments: &Arguments) -> (Option<&str>, Option<&str>) {
         },
         None => (None, namespace),
     }
+}
+
+/// The tenants that are asked for. One whose object is named needn't be looked for among all.
+async fn find(cluster: &Cluster, namespace: Option<&str>, name: Option<&str>) -> anyhow::Result<Found> {
+    if let Some((namespace, name)) = namespace.zip(name)
+        && let Ok(Some(tenant)) = cluster.tenant(namespace, name).await
+    {
+        return Ok(Found { tenants: vec![tenant], note: None });
+    }
+    let found = cluster.tenants(namespace).await?;
+    Ok(Found { tenants: choose(found.tenants, name)?, ..found })
 }
 
 /// The one tenant that is asked for, or all of them.
