@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stdout};
 
-/// Longest text that is shown whole in a column that isn't the last one, and whatever is behind it in the last.
+/// Longest text that is shown whole in a table, in characters.
 const WIDTH_MAX: usize = 120;
 
 /// Whether words of state are coloured.

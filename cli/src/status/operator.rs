@@ -193,3 +193,74 @@ fn encoded(query: &ReportQuery) -> String {
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("&")
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Json, Router, extract::Query, http::StatusCode, response::IntoResponse, routing::get};
+    use serde_json::{Value, json};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whoever answers so on a port of its own.
+    async fn served<F, R>(answer: F) -> TcpStream
+    where
+        F: Fn(ReportQuery) -> R + Clone + Send + Sync + 'static,
+        R: IntoResponse,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route(REPORT_PATH, get(async move |Query(query): Query<ReportQuery>| answer(query)));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    /// A page whose one pod has that name, with one tenant that isn't in sync there.
+    fn page(pod: &str, tenant: &str, next: Option<&str>) -> Value {
+        json!({
+            "reportVersion": 1, "replica": "operator-0", "leads": true, "position": {"epoch": 1, "seq": 2}, "next": next,
+            "pods": [{"name": pod, "uid": pod, "ready": true, "state": "OK"}],
+            "tenants": [{"tenantId": tenant, "version": "1-00000001", "synced": 0, "cells": [{"pod": 0, "state": "STALE"}]}],
+        })
+    }
+
+    #[tokio::test]
+    async fn every_page_is_read_and_speaks_of_its_own_pods() {
+        let answer = |query: ReportQuery| match query.after {
+            None => Json(page("server-a", "one", Some("one"))),
+            Some(after) => Json(page("server-b", if after.as_str() == "one" { "two" } else { "wrong" }, None)),
+        };
+        let fleet = pages(served(answer).await, ReportQuery::default()).await.unwrap().expect("it leads");
+        let on = |tenant: &str| fleet.tenants[tenant].cells[0].pod.to_string();
+        assert_eq!((on("one"), on("two"), fleet.tenants.len()), ("server-a".to_owned(), "server-b".to_owned(), 2));
+        assert_eq!(fleet.pods[0].name, "server-b", "as they are now");
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_arrives_as_it_was_meant() {
+        let query = ReportQuery { tenant: TenantId::new("a.b_c-d").ok(), pod: Some("50% off & more".to_owned()), ..ReportQuery::default() };
+        let wanted = query.clone();
+        let answer = move |found: ReportQuery| {
+            assert_eq!(found, wanted);
+            Json(page("server-a", "one", None))
+        };
+        pages(served(answer).await, query).await.unwrap().expect("it leads");
+    }
+
+    #[tokio::test]
+    async fn who_stands_by_and_who_is_of_another_release_are_told_apart() {
+        let stands_by = |_| Json(json!({"reportVersion": 1, "replica": "operator-1", "leads": false}));
+        assert!(pages(served(stands_by).await, ReportQuery::default()).await.unwrap().is_none());
+        let cases: [(Value, &str); 2] = [
+            (json!({"reportVersion": 2, "everything": "else"}), "use the one of the same release"),
+            (json!({"reportVersion": 1, "replica": "operator-0", "leads": true}), "has not published anything yet"),
+        ];
+        for (body, said) in cases {
+            let error = pages(served(move |_| Json(body.clone())).await, ReportQuery::default()).await.unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        let refused = |_| (StatusCode::BAD_REQUEST, "limit: must be less\n");
+        let error = pages(served(refused).await, ReportQuery::default()).await.unwrap_err();
+        assert_eq!(error, "400 Bad Request: limit: must be less");
+    }
+}
