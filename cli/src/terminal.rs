@@ -8,6 +8,11 @@ pub fn print(text: &str) {
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).ok();
 }
 
+/// Says on standard error what is worth knowing besides.
+pub fn print_note(note: &str) {
+    writeln!(io::stderr(), "note: {note}").ok();
+}
+
 /// Says on standard error what ended the command.
 pub fn print_error(error: &anyhow::Error) {
     writeln!(io::stderr(), "error: {error:#}").ok();

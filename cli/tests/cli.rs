@@ -48,8 +48,35 @@ fn an_unknown_tenant_is_told_which_there_are() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["dev", "token", "validate"] {
+    for command in ["dev", "token", "validate", "status"] {
         let output = carillon(&[command, "--help"]);
         assert!(output.status.success() && text(&output.stdout).contains("Usage: carillon"), "{command}");
     }
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_says_so() {
+    let folder = std::env::temp_dir().join(format!("carillon-plugin-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let plugin = folder.join("kubectl-carillon");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_carillon"), &plugin).unwrap();
+    let said = |arguments: &[&str]| text(&Command::new(&plugin).args(arguments).output().expect("the program starts").stdout);
+    let (all, status) = (said(&["--help"]), said(&["status", "--help"]));
+    std::fs::remove_dir_all(&folder).ok();
+    assert!(all.contains("Usage: kubectl carillon <COMMAND>"), "{all}");
+    assert!(
+        status.contains("Usage: kubectl carillon status [OPTIONS]") && status.contains("  kubectl carillon status team-acme/acme"),
+        "{status}"
+    );
+    assert!(!status.contains("  carillon status"), "{status}");
+}
+
+#[test]
+fn without_a_cluster_status_says_what_is_missing() {
+    let missing = carillon(&["status", "--kubeconfig", "/nowhere/config"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("--kubeconfig /nowhere/config"), "{}", text(&missing.stderr));
+    let wrong = carillon(&["status", "--state", "good"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("rejected"), "{}", text(&wrong.stderr));
 }

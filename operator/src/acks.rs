@@ -1,5 +1,7 @@
 //! Who has what: per pod, the versions it acknowledged, and from that what it should be sent next.
 
+mod account;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,7 +11,9 @@ use carillon_tenant::{
     ConfigVersion, Epoch, Position, TenantId,
     push::{Answer, Delta, PROTOCOL_VERSION, Rejected, State, digest},
 };
+use tokio::time::Instant;
 
+pub use self::account::Wanted;
 use crate::{desired::Desired, metrics::PodState};
 
 /// What one pod is known to run. Written by the pod's pusher, read by the controller. The lock guards plain data and is held for
@@ -22,6 +26,10 @@ struct Record {
     /// `None` until the pod was asked.
     known: Option<Known>,
     trouble: Option<Trouble>,
+    /// Since when there is trouble.
+    troubled: Option<Instant>,
+    /// When the pod last answered as it should.
+    heard: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -30,8 +38,25 @@ struct Known {
     programmed: bool,
     position: Position,
     fleet_digest: Option<String>,
-    applied: BTreeMap<TenantId, ConfigVersion>,
+    applied: BTreeMap<TenantId, Running>,
     rejected: BTreeMap<TenantId, Rejected>,
+}
+
+/// What a pod runs of a tenant, and since when that is known.
+#[derive(Clone, Debug)]
+struct Running {
+    version: ConfigVersion,
+    since: Instant,
+}
+
+impl Known {
+    fn version(&self, tenant: &TenantId) -> Option<&ConfigVersion> {
+        self.applied.get(tenant).map(|running| &running.version)
+    }
+
+    fn digest(&self) -> String {
+        digest(self.applied.iter().map(|(tenant, running)| (tenant, &running.version)))
+    }
 }
 
 /// What stands between the operator and a pod.
@@ -107,25 +132,39 @@ impl Ledger {
     /// Takes up what the pod says it runs. A pod that restarted is forgotten first.
     pub fn learn(&self, state: State) -> Touched {
         let mut record = self.lock();
-        let applied: BTreeMap<_, _> = state.applied.into_iter().map(|applied| (applied.tenant_id, applied.config_version)).collect();
+        let now = Instant::now();
+        let running = |version| Running { version, since: now };
+        let mut applied: BTreeMap<_, _> =
+            state.applied.into_iter().map(|applied| (applied.tenant_id, running(applied.config_version))).collect();
         let healed = record.trouble.take().is_some();
+        record.heard = Some(now);
+        record.troubled = None;
         let same_boot = record.known.take_if(|known| known.boot_id == state.boot_id);
+        let mut touched = Vec::new();
+        if let Some(before) = &same_boot {
+            touched.extend(before.applied.keys().filter(|tenant| !applied.contains_key(*tenant)).cloned());
+            for (tenant, running) in &mut applied {
+                match before.applied.get(tenant).filter(|before| before.version == running.version) {
+                    Some(before) => running.since = before.since,
+                    None => touched.push(tenant.clone()),
+                }
+            }
+        }
+        let all = healed || same_boot.is_none();
         record.known = Some(Known {
             boot_id: state.boot_id,
             programmed: state.programmed,
             position: state.position,
             fleet_digest: state.fleet_digest,
-            applied: applied.clone(),
-            rejected: BTreeMap::new(),
+            applied,
+            rejected: same_boot.map(|before| before.rejected).unwrap_or_default(),
         });
-        let Some(before) = same_boot else { return Touched::All };
-        let gone = before.applied.keys().filter(|tenant| !applied.contains_key(*tenant));
-        let changed = applied.iter().filter(|(tenant, version)| before.applied.get(*tenant) != Some(version)).map(|(tenant, _)| tenant);
-        let touched = gone.chain(changed).cloned().collect();
-        if let Some(known) = &mut record.known {
-            known.rejected = before.rejected;
-        }
-        if healed { Touched::All } else { Touched::Only(touched) }
+        if all { Touched::All } else { Touched::Only(touched) }
+    }
+
+    /// The pod answered something.
+    pub fn hear(&self) {
+        self.lock().heard = Some(Instant::now());
     }
 
     /// True when `state` is what was thought: nothing drifted, nothing restarted.
@@ -134,7 +173,7 @@ impl Ledger {
             known.boot_id == state.boot_id
                 && known.programmed == state.programmed
                 && known.fleet_digest == state.fleet_digest
-                && digest(&known.applied) == state.digest
+                && known.digest() == state.digest
         })
     }
 
@@ -153,8 +192,7 @@ impl Ledger {
         }
         let wanted = desired.tenants.iter().filter(|(tenant, message)| {
             let version = &message.config_version;
-            known.applied.get(*tenant) != Some(version)
-                && known.rejected.get(*tenant).is_none_or(|rejected| rejected.config_version != *version)
+            known.version(tenant) != Some(version) && known.rejected.get(*tenant).is_none_or(|rejected| rejected.config_version != *version)
         });
         let upserts: Vec<_> = wanted.map(|(_, message)| carillon_tenant::TenantMessage::clone(message)).collect();
         let unwanted = known.applied.keys().filter(|tenant| !desired.tenants.contains_key(*tenant) && !desired.keep.contains(*tenant));
@@ -162,7 +200,7 @@ impl Ledger {
         if upserts.is_empty() && removals.is_empty() && known.position.epoch >= desired.position.epoch {
             return None;
         }
-        let base_digest = digest(&known.applied);
+        let base_digest = known.digest();
         Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, position: desired.position, base_digest, upserts, removals }))
     }
 
@@ -173,6 +211,7 @@ impl Ledger {
     /// [`Trouble`] when the answer doesn't fit: the pod must be asked for its state.
     pub fn acknowledge(&self, desired: &Desired, plan: &Plan, answer: Answer) -> Result<Touched, Trouble> {
         let mut record = self.lock();
+        let now = Instant::now();
         let healed = record.trouble.is_some();
         let known = record.known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
         // The pod's own state changes, also when there is no tenant to tell of.
@@ -208,7 +247,7 @@ impl Ledger {
                 asked.remove(&applied.tenant_id);
                 known.rejected.remove(&applied.tenant_id);
                 touched.push(applied.tenant_id.clone());
-                known.applied.insert(applied.tenant_id, applied.config_version);
+                known.applied.insert(applied.tenant_id, Running { version: applied.config_version, since: now });
             }
         }
         for rejected in answer.rejected {
@@ -218,17 +257,21 @@ impl Ledger {
                 known.rejected.insert(rejected.tenant_id.clone(), rejected);
             }
         }
-        let fits = asked.is_empty() && digest(&known.applied) == answer.digest;
+        let fits = asked.is_empty() && known.digest() == answer.digest;
         if !fits {
             return Err(Trouble::Malformed);
         }
         record.trouble = None;
+        record.troubled = None;
+        record.heard = Some(now);
         Ok(if healed || first { Touched::All } else { Touched::Only(touched) })
     }
 
     /// Notes what stands in the way of the pod. What it acknowledged before still counts: it runs it, as far as anyone knows.
     pub fn note(&self, trouble: Trouble) -> Touched {
-        let before = self.lock().trouble.replace(trouble);
+        let mut record = self.lock();
+        record.troubled.get_or_insert_with(Instant::now);
+        let before = record.trouble.replace(trouble);
         if before == Some(trouble) { Touched::Only(Vec::new()) } else { Touched::All }
     }
 
@@ -236,7 +279,7 @@ impl Ledger {
     pub fn standing(&self, tenant: &TenantId, version: &str) -> Standing {
         let record = self.lock();
         let known = record.known.as_ref();
-        if known.and_then(|known| known.applied.get(tenant)).is_some_and(|applied| applied.as_str() == version) {
+        if known.and_then(|known| known.version(tenant)).is_some_and(|applied| applied.as_str() == version) {
             return Standing::Programmed;
         }
         let rejected = known.and_then(|known| known.rejected.get(tenant)).filter(|rejected| rejected.config_version.as_str() == version);
@@ -250,7 +293,7 @@ impl Ledger {
 
     /// The version of `tenant` that the pod runs: the outer `None` while that is not known.
     pub fn runs(&self, tenant: &TenantId) -> Option<Option<ConfigVersion>> {
-        self.lock().known.as_ref().map(|known| known.applied.get(tenant).cloned())
+        self.lock().known.as_ref().map(|known| known.version(tenant).cloned())
     }
 
     /// The pod's state as metrics tell it.

@@ -53,6 +53,10 @@ pub struct Args {
     #[command(flatten)]
     pub jwks: JwksArgs,
 
+    /// Where `carillon status` is answered, by port-forward: a loopback address.
+    #[arg(long, env = "CARILLON_STATUS_LISTEN", default_value = "127.0.0.1:8081")]
+    pub status_listen: SocketAddr,
+
     /// The form of the log.
     #[arg(long, env = "CARILLON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use carillon_crds::RealtimeTenantStatus;
+use carillon_crds::{ConditionType, RealtimeTenantStatus};
 use carillon_jwks::Fetcher;
 use carillon_tenant::{Position, SecretBytes, push::FleetSettings};
 use futures::StreamExt;
@@ -34,7 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    acks::Touched,
+    acks::{Standing, Touched},
     classes::ClassReporting,
     deletion::{self, Step},
     desired::Desired,
@@ -50,7 +50,10 @@ use crate::{
     reporting::{Decision, Reporting},
     resolve::{Job, Resolution, resolve},
     schedule::Schedule,
+    status::find,
+    status_api::Fleet,
     term::Term,
+    trails::Trails,
     watches::{self, Listing, Seen, Watch},
     writer::{write_finalizer, write_status},
 };
@@ -80,6 +83,8 @@ const COMPILATION: &str = "compilation";
 pub struct Parts {
     /// What pods should run, for the pushers.
     pub desired: watch::Sender<Option<Arc<Desired>>>,
+    /// Every pod with its ledger, for people who ask.
+    pub fleet: watch::Sender<Fleet>,
     /// What pushers are made with.
     pub pushers: Context,
     /// News from the pushers.
@@ -152,6 +157,7 @@ struct Controller {
     gather: Gather,
     unresolved: Schedule<ObjectKey>,
     resolving: HashSet<ObjectKey>,
+    trails: Trails,
     reporting: Reporting,
     class_reporting: ClassReporting,
     finalizers: Schedule<ObjectKey>,
@@ -200,6 +206,7 @@ impl Controller {
             gather: Gather::default(),
             unresolved: Schedule::default(),
             resolving: HashSet::new(),
+            trails: Trails::default(),
             reporting: Reporting::default(),
             class_reporting: ClassReporting::default(),
             finalizers: Schedule::default(),
@@ -235,6 +242,7 @@ impl Controller {
 
     fn tenant_gone(&mut self, key: &ObjectKey) {
         self.index.remove(key);
+        self.trails.ended(key);
         self.deleting.remove(key);
         self.jwks.settled(key);
         self.reporting.forget(key, &self.parts.metrics);
@@ -284,8 +292,15 @@ impl Controller {
             }
         }
         if changed {
+            self.show_fleet();
             self.fleet_changed(&Touched::All);
         }
+    }
+
+    /// Lets people see the pods of this term.
+    fn show_fleet(&self) {
+        let pods = || self.pushers.iter().map(|(uid, pusher)| (uid.clone(), pusher.handle())).collect();
+        self.parts.fleet.send_replace(self.term.as_ref().map(|_| Arc::new(pods())));
     }
 
     /// Takes the lead, or leaves it to another.
@@ -296,6 +311,8 @@ impl Controller {
         self.reporting.retire(&self.parts.metrics);
         self.term = self.parts.term.borrow_and_update().clone();
         self.jwks.lead(self.term.is_some());
+        self.trails.clear();
+        self.show_fleet();
         self.follow_pods();
         self.gather.change(Instant::now());
         self.fleet_changed(&Touched::All);
@@ -308,13 +325,31 @@ impl Controller {
 
     fn report(&mut self, report: &Report) {
         match report {
-            Report::Standing(pod, touched) if self.pushers.contains_key(pod) => self.fleet_changed(touched),
+            Report::Standing(pod, touched) if self.pushers.contains_key(pod) => {
+                self.follow_trails(touched);
+                self.fleet_changed(touched);
+            }
             Report::Usage(pod, touched) if self.pushers.contains_key(pod) => {
                 let time = Instant::now() + USAGE_GATHER;
                 self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
             }
             Report::UnknownKids(tenants) => self.unknown_kids(tenants),
             Report::Standing(..) | Report::Usage(..) => {}
+        }
+    }
+
+    /// Looks which changes every pod has acknowledged by now.
+    fn follow_trails(&mut self, touched: &Touched) {
+        let keys: Vec<_> = match touched {
+            Touched::All => self.trails.awaited().cloned().collect(),
+            Touched::Only(tenants) => tenants.iter().filter_map(|id| self.index.holder(id)).cloned().collect(),
+        };
+        for key in keys {
+            let Some(version) = self.trails.awaits(&key) else { continue };
+            let Some(Ok(id)) = self.index.get(&key).map(|entry| &entry.object.tenant_id) else { continue };
+            if self.pushers.values().all(|pusher| pusher.ledger.standing(id, version) == Standing::Programmed) {
+                self.trails.acknowledged(&key, self.pushers.len(), &self.parts.metrics, Instant::now());
+            }
         }
     }
 
@@ -351,10 +386,14 @@ impl Controller {
                     Ok(resource_version) => {
                         self.parts.metrics.status_written(WriteResult::Ok);
                         for news in self.reporting.written(&object.key, before.as_ref(), &status) {
-                            tracing::info!(tenant = %object.key, reason = news.reason, version = status.config_version, "{}", news.note);
+                            let change = change(&object, &status);
+                            tracing::info!(change, tenant = %object.key, reason = news.reason, version = status.config_version, "{}", news.note);
                             if let Some(term) = &self.term {
                                 self.parts.events.tell(term, &object.key, &object.uid, news);
                             }
+                        }
+                        if find(&status, ConditionType::Programmed).is_some_and(|programmed| programmed.status == "True") {
+                            self.trails.told(&object.key, status.config_version.as_deref().unwrap_or_default(), &self.parts.metrics, now);
                         }
                         self.index.status_written(&object.key, &object.uid, status, resource_version.as_deref());
                     }
@@ -384,14 +423,15 @@ impl Controller {
         let problems = problems.join("; ");
         let Some(outcome) = self.index.resolved(job, resolution) else { return };
         self.parts.metrics.reconciled(outcome);
-        match outcome {
-            Outcome::Rejected => tracing::warn!(tenant = %job.key, generation = job.generation, problems, "tenant does not compile"),
-            Outcome::Changed => {
-                let version = self.index.get(&job.key).and_then(|entry| entry.good.as_ref()).map(|good| good.config_version.as_str());
-                tracing::info!(tenant = %job.key, version, "tenant compiled");
-            }
-            Outcome::Unchanged | Outcome::Error => {}
+        let good = self.index.get(&job.key).and_then(|entry| entry.good.as_ref());
+        if let Some(good) = good.filter(|_| outcome == Outcome::Changed) {
+            self.trails.compiled(&job.key, good, &self.parts.metrics, Instant::now());
+            return;
         }
+        if outcome == Outcome::Rejected {
+            tracing::warn!(tenant = %job.key, generation = job.generation, problems, "tenant does not compile");
+        }
+        self.trails.ended(&job.key);
     }
 
     fn tried(&mut self, key: &ObjectKey) {
@@ -404,7 +444,12 @@ impl Controller {
     fn advance(&mut self) {
         let now = Instant::now();
         let changes = self.index.take_changes();
+        // What there was at the start is no change, and another replica's changes are followed there.
+        let follows = self.term.is_some() && !self.parts.readiness.is_missing(COMPILATION);
         for key in changes.unresolved {
+            if follows {
+                self.trails.seen(&key, now);
+            }
             self.unresolved.at(now, key);
         }
         for key in changes.touched {
@@ -480,7 +525,7 @@ impl Controller {
         self.published += 1;
         let position = Position { epoch: term.epoch(), seq: self.published };
         let (tenants, keep) = self.index.desired();
-        tracing::info!(%position, tenants = tenants.len(), kept = keep.len(), pods = self.pushers.len(), "publishing");
+        self.trails.published(position, tenants.len(), keep.len(), self.pushers.len());
         self.parts.desired.send_replace(Some(Arc::new(Desired::new(position, FleetSettings { session_key }, tenants, keep))));
     }
 
@@ -547,6 +592,11 @@ impl Controller {
 }
 
 type EventOf<K> = <Watch<K> as futures::Stream>::Item;
+
+/// What the change is called that led to this status.
+fn change(object: &TenantObject, status: &RealtimeTenantStatus) -> Option<String> {
+    Some(format!("{}@{}", object.tenant_id.as_ref().ok()?, status.config_version.as_ref()?))
+}
 
 /// True when the object a write was for is not there any more, or is another by now.
 fn is_gone(error: &kube::Error) -> bool {

@@ -5,6 +5,8 @@
 //! (`desired`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`) and one of what
 //! tenants use there (`usage`), from which statuses follow (`facts`, `status`). Nothing is pushed before everything was listed and compiled.
 //!
+//! Each change leaves a trail in the log (`trails`), and people ask for the whole table with `carillon status` (`status_api`).
+//!
 //! Of several replicas one leads (`lease`, `election`) and does all of this, in terms with an epoch each (`term`); the others only watch and
 //! compile, so that any of them can go on at once.
 
@@ -37,8 +39,10 @@ mod resolve;
 mod schedule;
 mod session_key;
 mod status;
+mod status_api;
 mod term;
 mod tls;
+mod trails;
 mod usage;
 mod watches;
 mod writer;
@@ -77,6 +81,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let fetcher = Arc::new(jwks::fetcher(&args.jwks)?);
     let client = kube::Client::try_default().await.context("no API server is configured")?;
     let (desired, desired_receiver) = watch::channel(None);
+    let (fleet, fleet_receiver) = watch::channel(None);
     let (report_sender, reports) = mpsc::channel(REPORTS);
     let pushers = pusher::Context {
         identity: Arc::new(identity),
@@ -87,6 +92,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let store = lease_store::KubernetesLease::new(client.clone(), &args.namespace, args.lease_name);
     let identity = args.identity.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    let told = status_api::Source { replica: identity.clone(), desired: pushers.desired.clone(), fleet: fleet_receiver };
     let (elector, term) = lease::Elector::new(store, identity.clone(), readiness.clone(), Arc::clone(&metrics));
     let events = events::Events::spawn(client.clone(), Arc::clone(&metrics));
     if let Some(prefix) = args.boot_config_secrets {
@@ -95,6 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     let parts = controller::Parts {
         desired,
+        fleet,
         pushers,
         reports,
         session_key,
@@ -107,8 +114,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let listener = TcpListener::bind(args.health_listen).await.with_context(|| format!("--health-listen {}", args.health_listen))?;
     let health = listener.local_addr().context("--health-listen")?;
-    tracing::info!(identity, namespace = args.namespace, service = args.admin_service, %health, "started");
+    let status_listener = status_api::listen(args.status_listen).await?;
+    let status = status_listener.local_addr().context("--status-listen")?;
+    tracing::info!(identity, namespace = args.namespace, service = args.admin_service, %health, %status, "started");
     let health = health::serve(listener, readiness, metrics, shutdown.clone());
+    let status = status_api::serve(status_listener, told, shutdown.clone());
     let candidacy = CancellationToken::new();
     let elector = tokio::spawn(elector.run(candidacy.clone()));
     let controller = async {
@@ -116,9 +126,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         // Only now, when nothing is written or pushed any more, may another lead.
         candidacy.cancel();
     };
-    let (health, (), elected) = tokio::join!(health, controller, elector);
+    let (health, status, (), elected) = tokio::join!(health, status, controller, elector);
     tracing::info!("ended");
     elected.context("leader election")?;
+    status.context("status for people")?;
     health.context("health endpoints")
 }
 

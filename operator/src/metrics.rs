@@ -22,6 +22,9 @@ use tokio::time::Instant;
 
 use crate::acks::{Touched, Trouble};
 
+/// From what a quiet operator takes to what a pod that is away makes it take.
+const CHANGE_BUCKETS: [f64; 12] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// The registry and its handles.
 #[derive(Debug)]
 pub struct Metrics {
@@ -31,6 +34,7 @@ pub struct Metrics {
     pushes: Family<ResultLabel, Counter>,
     pods: Family<PodStateLabel, Gauge>,
     tenants: Family<TenantStateLabel, Gauge>,
+    changes: Family<StageLabel, Histogram>,
     status_writes: Family<WriteLabel, Counter>,
     events_lost: Counter,
     boot_writes: Family<BootWriteLabel, Counter>,
@@ -72,6 +76,11 @@ struct WriteLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WordLabel {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: Stage,
 }
 
 macro_rules! label_values {
@@ -177,6 +186,18 @@ label_values!(
 );
 
 label_values!(
+    /// How far a change has come.
+    Stage {
+        /// Something came of it that pods should run.
+        Compiled = "compiled",
+        /// Every pod acknowledged it.
+        Acknowledged = "acknowledged",
+        /// The status says so.
+        Programmed = "programmed",
+    }
+);
+
+label_values!(
     /// How the write of a status went.
     WriteResult {
         /// Written.
@@ -213,6 +234,7 @@ impl Default for Metrics {
             pushes: Family::default(),
             pods: Family::default(),
             tenants: Family::default(),
+            changes: Family::new_with_constructor(|| Histogram::new(CHANGE_BUCKETS)),
             status_writes: Family::default(),
             events_lost: Counter::default(),
             boot_writes: Family::default(),
@@ -226,6 +248,8 @@ impl Default for Metrics {
         registry.register("carillon_operator_pushes", "Pushes to pods", metrics.pushes.clone());
         registry.register("carillon_operator_pods", "Server pods", metrics.pods.clone());
         registry.register("carillon_operator_tenants", "RealtimeTenants", metrics.tenants.clone());
+        let help = "Time from the watch that brought a change of a tenant until it was compiled, acknowledged by every pod, and told in the status";
+        registry.register("carillon_operator_change_duration_seconds", help, metrics.changes.clone());
         registry.register("carillon_operator_status_writes", "Writes of tenants' and classes' status", metrics.status_writes.clone());
         registry.register(
             "carillon_operator_boot_config_writes",
@@ -249,6 +273,9 @@ impl Default for Metrics {
         }
         for result in BootWrite::ALL {
             let _ = metrics.boot_writes.get_or_create(&BootWriteLabel { result: *result });
+        }
+        for stage in Stage::ALL {
+            let _ = metrics.changes.get_or_create(&StageLabel { stage: *stage });
         }
         for result in WriteResult::ALL {
             let _ = metrics.status_writes.get_or_create(&WriteLabel { result: *result });
@@ -292,6 +319,11 @@ impl Metrics {
         if let Some(state) = to {
             self.tenants.get_or_create(&TenantStateLabel { state }).inc();
         }
+    }
+
+    /// A change has come so far, that long after it was seen.
+    pub fn change(&self, stage: Stage, elapsed: Duration) {
+        self.changes.get_or_create(&StageLabel { stage }).observe(elapsed.as_secs_f64());
     }
 
     /// A status was written, or not.
@@ -363,9 +395,16 @@ impl Collector for Process {
             let help = "When the process started, in Unix time";
             metric.encode(encoder.encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?)?;
         }
-        if let Some(bytes) = resident_bytes() {
-            let metric = ConstGauge::new(bytes);
-            metric.encode(encoder.encode_descriptor("process_resident_memory_bytes", "Resident memory", None, MetricType::Gauge)?)?;
+        let gauges = [
+            ("process_resident_memory_bytes", "Resident memory", memory_bytes("VmRSS:")),
+            ("process_virtual_memory_bytes", "Virtual memory", memory_bytes("VmSize:")),
+            ("process_open_fds", "Open file descriptors", open_files()),
+            ("process_max_fds", "File descriptors there may be", open_files_max()),
+        ];
+        for (name, help, value) in gauges {
+            if let Some(value) = value {
+                ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+            }
         }
         Ok(())
     }
@@ -381,10 +420,20 @@ fn cpu_and_start_seconds() -> Option<(f64, f64)> {
     Some(((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND, booted + ticks(19)? / TICKS_PER_SECOND))
 }
 
-fn resident_bytes() -> Option<i64> {
+fn memory_bytes(field: &str) -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix(field))?;
     kilobytes.trim().strip_suffix("kB")?.trim().parse::<i64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+fn open_files() -> Option<i64> {
+    i64::try_from(std::fs::read_dir("/proc/self/fd").ok()?.count()).ok()
+}
+
+/// The soft limit; none when there is none.
+fn open_files_max() -> Option<i64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -396,6 +445,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.leads(true);
         metrics.pushed(PushResult::Ok, Duration::from_millis(3));
+        metrics.change(Stage::Acknowledged, Duration::from_millis(250));
         metrics.pods([PodState::Programmed, PodState::Programmed, PodState::Troubled]);
         metrics.tenant_moved(None, Some(TenantState::Pending));
         metrics.tenant_moved(Some(TenantState::Pending), Some(TenantState::Ready));
@@ -417,14 +467,19 @@ mod tests {
             "carillon_operator_leader 1",
             "carillon_operator_jwks_fetches_total{result=\"changed\"} 1",
             "carillon_operator_jwks_fetches_total{result=\"address_refused\"} 0",
+            "carillon_operator_change_duration_seconds_bucket{le=\"0.3\",stage=\"acknowledged\"} 1",
+            "carillon_operator_change_duration_seconds_count{stage=\"programmed\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         for name in [
             "process_cpu_seconds_total ",
             "process_resident_memory_bytes ",
-            "process_start_time_seconds ",
             "carillon_operator_jwks_oldest_fetch_age_seconds ",
+            "process_virtual_memory_bytes ",
+            "process_open_fds ",
+            "process_max_fds ",
+            "process_start_time_seconds ",
         ] {
             assert!(text.lines().any(|found| found.starts_with(name)), "{name}\n{text}");
         }

@@ -8,7 +8,7 @@ mod usage;
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_tenant::TenantId;
+use carillon_tenant::{Change, TenantId};
 use rand::RngExt;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -22,8 +22,10 @@ use crate::{
     desired::{Body, Desired},
     fleet::{Pod, PodUid},
     metrics::{Metrics, PushResult},
+    status_api::PodHandle,
     term::Term,
     tls::Identity,
+    trails,
     usage::UsageLedger,
 };
 
@@ -102,6 +104,11 @@ impl Pusher {
         self.pod.borrow().clone()
     }
 
+    /// What people may be told of the pod.
+    pub fn handle(&self) -> PodHandle {
+        PodHandle { ledger: Arc::clone(&self.ledger), pod: self.pod.subscribe() }
+    }
+
     /// Takes up what was seen of the pod. A change is a reason to ask it how it is.
     pub fn update(&self, pod: Pod) {
         self.pod.send_if_modified(|before| {
@@ -162,7 +169,8 @@ impl Task {
         let pushed = self.push(&desired, &plan).await;
         self.context.metrics.pushed(PushResult::from(&pushed), started.elapsed());
         let touched = pushed?;
-        tracing::info!(pod = self.pod.borrow().name, kind = plan_name(&plan), elapsed_seconds = started.elapsed().as_secs_f64(), "pushed");
+        let (change, elapsed_seconds) = (trails::names(&plan), started.elapsed().as_secs_f64());
+        tracing::info!(change, pod = self.pod.borrow().name, kind = plan_name(&plan), elapsed_seconds, "pushed");
         self.report(touched).await;
         Ok(Step::Again)
     }
@@ -205,8 +213,9 @@ impl Task {
             Plan::Delta(delta) => self.client.patch_delta(address, sendable(Body::encode(delta))?).await?,
         };
         for rejected in &answer.rejected {
-            tracing::warn!(pod = self.pod.borrow().name, tenant = %rejected.tenant_id, version = %rejected.config_version, field = rejected.field,
-                message = rejected.message, "pod refused a tenant");
+            let change = Change(&rejected.tenant_id, &rejected.config_version);
+            tracing::warn!(%change, pod = self.pod.borrow().name, tenant = %rejected.tenant_id, version = %rejected.config_version,
+                field = rejected.field, reason = rejected.message, "pod refused a tenant");
         }
         self.ledger.acknowledge(desired, plan, answer)
     }

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
-    Code, ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
+    Change, Code, ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
     push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
@@ -235,7 +235,7 @@ impl ConfigStore {
         }
         let mut reconfigured = Vec::new();
         for config in changed {
-            tracing::info!(tenant = %config.id, version = %config.version, suspended = config.suspended, "configuration applied");
+            tracing::info!(change = %Change(&config.id, &config.version), tenant = %config.id, version = %config.version, suspended = config.suspended, "configuration applied");
             match tenants.get(&config.id) {
                 Some(tenant) => reconfigured.push((tenant.clone(), config)),
                 None => _ = tenants.insert(config.id.clone(), Tenant::new(config, metrics.clone(), fleet.clone())),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::TenantId;
+
 /// `<generation>-<8 hex>`: the generation of the resource and the beginning of the compiled configuration's SHA-256, which moves
 /// with everything that was resolved, too. Versions are compared for equality only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +28,16 @@ impl ConfigVersion {
 impl fmt::Display for ConfigVersion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// One change of one tenant, as the logs of operator and servers call it: `acme@7-1a2b3c4d`.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a>(pub &'a TenantId, pub &'a ConfigVersion);
+
+impl fmt::Display for Change<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.0, self.1)
     }
 }
 

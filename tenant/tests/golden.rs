@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use carillon_crds::{Limit, OnExpiry, RealtimeTenantSpec};
 use carillon_tenant::{
-    Code, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
+    Code, ConfigVersion, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
     compile::compile,
     push::{
         Answer, Applied, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State,
         TenantUsage, UsageReport, digest,
     },
+    report::{CellReport, CellState, FleetReport, PodReport, PodState, REPORT_VERSION, TenantReport},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -69,6 +70,54 @@ impl MapSpaces for SecretBytes {
     fn map_spaces(self) -> Self {
         self.expose().iter().map(|byte| if *byte == b' ' { b'_' } else { *byte }).collect::<Vec<u8>>().into()
     }
+}
+
+/// What the operator tells people's `carillon`, which may be of another version.
+#[test]
+fn the_report_of_a_fleet() {
+    let id = |text| TenantId::new(text).unwrap();
+    let pod = |name: &str, state, error: Option<&str>| PodReport {
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        ready: true,
+        state,
+        error: error.map(str::to_owned),
+        error_seconds: error.map(|_| 60),
+        heard_seconds: Some(4),
+        boot_id: Some("00c0ffee".to_owned()),
+    };
+    let version = message().config_version;
+    let cell = |pod, state, version: Option<&ConfigVersion>, error: Option<&str>| CellReport {
+        pod,
+        state,
+        version: version.cloned(),
+        seconds: version.map(|_| 3600),
+        error: error.map(str::to_owned),
+    };
+    let cells = vec![
+        cell(0, CellState::Synced, Some(&version), None),
+        cell(1, CellState::Stale, Some(&version), Some("can't be reached")),
+        cell(2, CellState::Never, None, None),
+        cell(3, CellState::Rejected, None, Some("spec.quotas: too much")),
+    ];
+    let report = FleetReport {
+        report_version: REPORT_VERSION,
+        replica: "carillon-operator-0".to_owned(),
+        leads: true,
+        position: Some(Position::new(3, 41)),
+        pods: vec![
+            pod("server-0", PodState::Ok, None),
+            pod("server-1", PodState::Troubled, Some("can't be reached")),
+            pod("server-2", PodState::New, None),
+            pod("server-3", PodState::Ok, None),
+        ],
+        tenants: vec![
+            TenantReport { tenant_id: id("acme"), version: Some(version.clone()), synced: 1, cells },
+            TenantReport { tenant_id: id("kept"), version: None, synced: 4, cells: Vec::new() },
+        ],
+        next: Some(id("kept")),
+    };
+    golden("fleet-report.json", &report);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The pusher against a server that speaks the push protocol over real mutual TLS.
 
+mod report;
 mod terms;
 
 use std::{

@@ -37,6 +37,7 @@ impl Task {
         match answer {
             Ok(Some(mut report)) => {
                 self.usage_due = later(ASK_INTERVAL);
+                self.ledger.hear();
                 // Another process than was asked for its state must be asked for it again.
                 self.known = self.ledger.is_boot(&report.boot_id);
                 // No use of anything: taken out, so that it isn't news twice.

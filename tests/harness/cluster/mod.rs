@@ -2,6 +2,7 @@
 
 mod api;
 mod classes;
+mod cut;
 mod operators;
 mod redis;
 mod release;
@@ -16,6 +17,7 @@ use tokio::process::Command;
 pub use self::{
     api::Api,
     classes::TenantClass,
+    cut::Cut,
     operators::{Credentials, Operator},
     redis::Redis,
     release::{NAMESPACE, OPERATORS, Pod, RELEASE, Release},

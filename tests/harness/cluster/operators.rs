@@ -73,7 +73,16 @@ impl Credentials {
         let log = folder.join(format!("{identity}.log"));
         let output = File::create(&log).expect("the test's folder takes files");
         let mut command = Command::new(file(PROGRAM));
-        command.kill_on_drop(true).args(["--identity", identity, "--namespace", NAMESPACE, "--health-listen", "127.0.0.1:0"]);
+        command.kill_on_drop(true).args([
+            "--identity",
+            identity,
+            "--namespace",
+            NAMESPACE,
+            "--health-listen",
+            "127.0.0.1:0",
+            "--status-listen",
+            "127.0.0.1:0",
+        ]);
         command.arg("--admin-tls-directory").arg(folder).arg("--session-key-file").arg(folder.join("key"));
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file can have two handles")).stderr(output);
         let process = command.spawn().expect("the images are built: these tests run under `make e2e-cluster`");

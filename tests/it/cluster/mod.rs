@@ -6,6 +6,7 @@ mod definition;
 mod failures;
 mod install;
 mod leaders;
+mod status;
 mod upgrade;
 
 use std::{net::SocketAddr, time::Duration};
