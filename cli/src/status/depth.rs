@@ -44,11 +44,16 @@ pub fn depth(table: &Table, line: &TenantLine, now: Timestamp, paint: Paint) -> 
             effective.quotas.iter().map(|quota| [quota.field.to_string(), value(quota.value), source(quota.source)]).collect();
         part(grid(["QUOTA", "VALUE", "SAID BY"], &rows, paint));
     }
-    if !tenant.keys.is_empty() {
+    if !tenant.status.keys.is_empty() {
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let rows: Vec<_> = tenant
+            .status
             .keys
             .iter()
-            .map(|key| [&key.kid, &key.algorithm, &key.source, &key.not_after].map(|text| text.clone().unwrap_or_else(|| "-".to_owned())))
+            .map(|key| {
+                let not_after = key.not_after.as_ref().map(|time| time.0.to_string());
+                [or_none(key.kid.clone()), key.algorithm.as_str().to_owned(), key.source.clone(), or_none(not_after)]
+            })
             .collect();
         part(grid(["KEY", "ALGORITHM", "FROM", "NOT AFTER"], &rows, paint));
     }

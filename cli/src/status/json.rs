@@ -1,6 +1,6 @@
 //! The same for programs: `-o json`. Fields are only ever added; `schemaVersion` moves when one changes its meaning.
 
-use carillon_crds::{EffectiveStatus, UsageStatus};
+use carillon_crds::{EffectiveStatus, KeyStatus, UsageStatus};
 use carillon_tenant::report::{CellState, PodReport};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{
     fleet::{Cell, Source},
     table::{Counts, PodLine, Table, TenantLine},
-    tenant::Key,
 };
 
 const SCHEMA_VERSION: u32 = 1;
@@ -84,7 +83,7 @@ struct Depth<'a> {
     conditions: &'a [Condition],
     effective: Option<&'a EffectiveStatus>,
     usage: Option<&'a UsageStatus>,
-    keys: &'a [Key],
+    keys: &'a [KeyStatus],
 }
 
 /// The whole document. `depth`: with what is told of a single tenant only.
@@ -129,7 +128,7 @@ fn tenant(line: &TenantLine, depth: bool) -> Tenant<'_> {
             conditions: &tenant.status.conditions,
             effective: tenant.status.effective.as_ref(),
             usage: tenant.status.usage.as_ref(),
-            keys: &tenant.keys,
+            keys: &tenant.status.keys,
         }),
     }
 }

@@ -3,7 +3,6 @@
 use carillon_crds::{ConditionType, RealtimeTenantStatus, Reason};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::api::DynamicObject;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A `RealtimeTenant`: what of it tells how it stands.
@@ -16,22 +15,6 @@ pub struct Tenant {
     pub deleting: bool,
     /// Empty while there is none that can be read.
     pub status: RealtimeTenantStatus,
-    /// Which keys are in force, where the operator tells.
-    pub keys: Vec<Key>,
-}
-
-/// A key that verifies tokens: its name, never what it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Key {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub algorithm: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_after: Option<String>,
 }
 
 impl Tenant {
@@ -40,8 +23,7 @@ impl Tenant {
         let DynamicObject { metadata, mut data, .. } = object;
         let name = metadata.name.unwrap_or_default();
         let tenant_id = data["spec"]["tenantId"].as_str().map_or_else(|| name.clone(), str::to_owned);
-        let mut status = data.get_mut("status").map(Value::take).unwrap_or_default();
-        let keys = status.get_mut("keys").map(Value::take).and_then(|keys| serde_json::from_value(keys).ok());
+        let status = data.get_mut("status").map(Value::take).unwrap_or_default();
         Self {
             namespace: metadata.namespace.unwrap_or_default(),
             name,
@@ -49,7 +31,6 @@ impl Tenant {
             generation: metadata.generation.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
             status: serde_json::from_value(status).unwrap_or_default(),
-            keys: keys.unwrap_or_default(),
         }
     }
 

@@ -164,7 +164,7 @@ fn one_tenant_is_told_in_depth() {
             {"field": "egress.bytesPerSecond", "value": "Unlimited", "source": "BuiltIn"},
             {"field": "enforcement", "value": "Enforce", "source": "Class"}]},
         "usage": {"summary": "412/1000", "connections": 412, "users": 300, "rooms": 12, "messagesPerSecond": 80, "observedAt": "2026-11-23T11:59:48Z"},
-        "keys": [{"kid": "2026-11", "algorithm": "HS256", "source": "Secret acme-jwt", "notAfter": "2027-01-01T00:00:00Z"}, {"algorithm": "ES256"}],
+        "keys": [{"kid": "2026-11", "algorithm": "HS256", "source": "Secret/acme-jwt", "notAfter": "2027-01-01T00:00:00Z"}, {"algorithm": "ES256", "source": "https://id.acme.example"}],
     });
     let pending = condition("Programmed", "False", "Pending", "Some server pods have not acknowledged configVersion yet.");
     let acme = tenant("team-acme/acme", &[pending], status);
