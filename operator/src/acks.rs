@@ -1,5 +1,7 @@
 //! Who has what: per pod, the versions it acknowledged, and from that what it should be sent next.
 
+mod removals;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -251,6 +253,11 @@ impl Ledger {
     /// The version of `tenant` that the pod runs: the outer `None` while that is not known.
     pub fn runs(&self, tenant: &TenantId) -> Option<Option<ConfigVersion>> {
         self.lock().known.as_ref().map(|known| known.applied.get(tenant).cloned())
+    }
+
+    /// True when the pod is known to run some tenant.
+    pub fn runs_any(&self) -> bool {
+        self.lock().known.as_ref().is_some_and(|known| !known.applied.is_empty())
     }
 
     /// The pod's state as metrics tell it.

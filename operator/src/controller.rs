@@ -6,6 +6,7 @@
 //! A replica that doesn't lead watches and compiles like the one that does, and goes no further: it has no pushers and writes nothing.
 
 mod classes;
+mod fuse;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -31,6 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::fuse::Bell;
 use crate::{
     acks::Touched,
     classes::ClassReporting,
@@ -39,9 +41,11 @@ use crate::{
     events::Events,
     facts::{self, USAGE_GATHER},
     fleet::{PodUid, Slices},
+    fuse::Fuse,
     gather::{GATHER_QUIET, Gather},
     health::Readiness,
     index::Index,
+    lease_store,
     metrics::{Metrics, Outcome, WriteResult},
     object::{ObjectKey, TenantObject},
     pusher::{Context, Pusher, Report},
@@ -86,6 +90,8 @@ pub struct Parts {
     pub session_key: watch::Receiver<Option<SecretBytes>>,
     /// The term in which this replica leads; `None` while it doesn't.
     pub term: watch::Receiver<Option<Term>>,
+    /// The name of the Lease, in the namespace of the server pods.
+    pub lease_name: String,
     /// What is still missing.
     pub readiness: Readiness,
     /// Where Events go.
@@ -101,7 +107,9 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
     let mut slices = watches::slices(&client, namespace, service);
     let mut classes = watches::classes(&client);
     let mut namespaces = watches::namespaces(&client);
-    let mut controller = Controller::new(client, parts);
+    let mut lease = lease_store::follow(&client, namespace, &parts.lease_name);
+    let bell = Bell::new(namespace.to_owned(), parts.lease_name.clone());
+    let mut controller = Controller::new(client, parts, bell);
     loop {
         controller.advance();
         let due = controller.due();
@@ -112,6 +120,7 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
             Some(event) = slices.next() => controller.slice_event(event),
             Some(event) = classes.next() => controller.class_event(event),
             Some(event) = namespaces.next() => controller.namespace_event(event),
+            Some(lease) = lease.next() => controller.lease_seen(lease),
             Some(report) = controller.parts.reports.recv() => controller.report(&report),
             Some(done) = controller.jobs.join_next() => controller.done(done.expect("a job neither panics nor is cancelled")),
             Ok(()) = controller.parts.term.changed() => controller.term_changed(),
@@ -144,6 +153,8 @@ struct Controller {
     /// Tenants not tried yet since the start; `None` before they were listed. Nothing is published while there are any.
     untried: Option<HashSet<ObjectKey>>,
     gather: Gather,
+    fuse: Fuse,
+    bell: Bell,
     unresolved: Schedule<ObjectKey>,
     resolving: HashSet<ObjectKey>,
     reporting: Reporting,
@@ -173,7 +184,7 @@ struct StatusWrite {
 }
 
 impl Controller {
-    fn new(client: Client, parts: Parts) -> Self {
+    fn new(client: Client, parts: Parts, bell: Bell) -> Self {
         let readiness = &parts.readiness;
         readiness.missing(COMPILATION, "not every tenant was compiled yet");
         Self {
@@ -191,6 +202,8 @@ impl Controller {
             published: 0,
             untried: None,
             gather: Gather::default(),
+            fuse: Fuse::default(),
+            bell,
             unresolved: Schedule::default(),
             resolving: HashSet::new(),
             reporting: Reporting::default(),
@@ -285,6 +298,8 @@ impl Controller {
         // Also between two terms of its own: what pods run is asked anew.
         self.pushers.clear();
         self.parts.desired.send_replace(None);
+        self.fuse = Fuse::default();
+        self.parts.metrics.fuse_blown(false);
         self.reporting.retire(&self.parts.metrics);
         self.term = self.parts.term.borrow_and_update().clone();
         self.follow_pods();
@@ -304,7 +319,8 @@ impl Controller {
                 let time = Instant::now() + USAGE_GATHER;
                 self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
             }
-            Report::Standing(..) | Report::Usage(..) => {}
+            Report::Excess(pod, excess) if self.pushers.contains_key(pod) => self.hold(excess),
+            Report::Standing(..) | Report::Usage(..) | Report::Excess(..) => {}
         }
     }
 
@@ -411,6 +427,7 @@ impl Controller {
             self.gather.change(now);
         }
         if let Some(term) = self.acts() {
+            self.ring(now);
             self.publish(&term, now);
             self.write_finalizers(&term, now);
             self.write_statuses(&term, now);
@@ -459,9 +476,11 @@ impl Controller {
         self.gather = Gather::default();
         self.published += 1;
         let position = Position { epoch: term.epoch(), seq: self.published };
-        let (tenants, keep) = self.index.desired();
+        let (mut tenants, mut keep) = self.index.desired();
+        self.judge(term, &mut tenants, &mut keep, now);
         tracing::info!(%position, tenants = tenants.len(), kept = keep.len(), pods = self.pushers.len(), "publishing");
-        self.parts.desired.send_replace(Some(Arc::new(Desired::new(position, FleetSettings { session_key }, tenants, keep))));
+        let desired = Desired::new(position, FleetSettings { session_key }, tenants, keep).releasing(self.fuse.released().clone());
+        self.parts.desired.send_replace(Some(Arc::new(desired)));
     }
 
     fn write_finalizers(&mut self, term: &Term, now: Instant) {

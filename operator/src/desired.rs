@@ -30,6 +30,8 @@ pub struct Desired {
     pub tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
     /// Tenants without one: a pod keeps what it runs of them.
     pub keep: BTreeSet<TenantId>,
+    /// Tenants that someone said are to go: a pod may drop them, however many they are.
+    pub released: BTreeSet<TenantId>,
     snapshot: OnceLock<Result<Body, TooLarge>>,
 }
 
@@ -41,7 +43,12 @@ impl Desired {
         tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
         keep: BTreeSet<TenantId>,
     ) -> Self {
-        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, snapshot: OnceLock::new() }
+        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, released: BTreeSet::new(), snapshot: OnceLock::new() }
+    }
+
+    /// The same, with what someone said is to go.
+    pub fn releasing(self, released: BTreeSet<TenantId>) -> Self {
+        Self { released, ..self }
     }
 
     /// The snapshot of all of it, encoded once for all pods. Costs milliseconds per thousand tenants the first time.

@@ -89,6 +89,11 @@ impl Events {
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
+        self.tell_about(term, object, news);
+    }
+
+    /// The same about any object.
+    pub fn tell_about(&self, term: &Term, object: ObjectReference, news: News) {
         if self.queue.try_send((term.clone(), object, news)).is_err() {
             self.metrics.event_lost();
         }

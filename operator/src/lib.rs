@@ -22,6 +22,7 @@ mod facts;
 #[cfg(test)]
 mod fixtures;
 mod fleet;
+mod fuse;
 mod gather;
 mod health;
 mod index;
@@ -81,7 +82,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         exchanges: Arc::new(Semaphore::new(pusher::EXCHANGES_MAX)),
         metrics: Arc::clone(&metrics),
     };
-    let store = lease_store::KubernetesLease::new(client.clone(), &args.namespace, args.lease_name);
+    let store = lease_store::KubernetesLease::new(client.clone(), &args.namespace, args.lease_name.clone());
     let identity = args.identity.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
     let (elector, term) = lease::Elector::new(store, identity.clone(), readiness.clone(), Arc::clone(&metrics));
     let events = events::Events::spawn(client.clone(), Arc::clone(&metrics));
@@ -91,6 +92,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         reports,
         session_key,
         term,
+        lease_name: args.lease_name,
         readiness: readiness.clone(),
         events,
         metrics: Arc::clone(&metrics),

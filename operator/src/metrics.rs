@@ -29,6 +29,7 @@ pub struct Metrics {
     status_writes: Family<WriteLabel, Counter>,
     events_lost: Counter,
     leader: Gauge,
+    fuse_blown: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -186,6 +187,7 @@ impl Default for Metrics {
             status_writes: Family::default(),
             events_lost: Counter::default(),
             leader: Gauge::default(),
+            fuse_blown: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("carillon_operator_reconciles", "Tenants resolved and compiled", metrics.reconciles.clone());
@@ -196,6 +198,8 @@ impl Default for Metrics {
         registry.register("carillon_operator_status_writes", "Writes of tenants' and classes' status", metrics.status_writes.clone());
         registry.register("carillon_operator_events_lost", "Kubernetes Events that were not recorded", metrics.events_lost.clone());
         registry.register("carillon_operator_leader", "1 on the replica that leads", metrics.leader.clone());
+        let help = "1 while the removal of most tenants is held until someone says that it is meant";
+        registry.register("carillon_operator_fuse_blown", help, metrics.fuse_blown.clone());
         registry.register_collector(Box::new(Process));
         // Series exist from the start, so that rates over them do, too.
         for outcome in Outcome::ALL {
@@ -256,6 +260,11 @@ impl Metrics {
     /// Whether this replica leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
+    }
+
+    /// Whether the fuse is blown.
+    pub fn fuse_blown(&self, blown: bool) {
+        self.fuse_blown.set(blown.into());
     }
 
     /// A Kubernetes Event was not recorded.
@@ -338,6 +347,7 @@ mod tests {
             "carillon_operator_status_writes_total{result=\"ok\"} 0",
             "carillon_operator_events_lost_total 0",
             "carillon_operator_leader 1",
+            "carillon_operator_fuse_blown 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

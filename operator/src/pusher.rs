@@ -8,6 +8,7 @@ mod usage;
 
 use std::{sync::Arc, time::Duration};
 
+use carillon_tenant::TenantId;
 use rand::RngExt;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -57,6 +58,8 @@ pub enum Report {
     Standing(PodUid, Touched),
     /// What they use on the pod has moved.
     Usage(PodUid, Touched),
+    /// The pod would lose these, which is too much: it is pushed nothing before something else is desired.
+    Excess(PodUid, Vec<TenantId>),
 }
 
 /// The handle of a pod's task, which ends when the handle is dropped.
@@ -155,6 +158,12 @@ impl Task {
         }
         let Some(desired) = self.context.desired.borrow_and_update().clone() else { return Ok(Step::Done) };
         let Some(plan) = self.ledger.plan(&desired) else { return Ok(Step::Done) };
+        if let Some(excess) = self.ledger.excess(&desired) {
+            tracing::warn!(pod = self.pod.borrow().name, tenants = excess.len(), "nothing pushed: it would take most tenants from the pod");
+            // Fails only when the operator ends.
+            let _ = self.context.reports.send(Report::Excess(self.uid.clone(), excess)).await;
+            return Ok(Step::Done);
+        }
         let started = Instant::now();
         let pushed = self.push(&desired, &plan).await;
         self.context.metrics.pushed(PushResult::from(&pushed), started.elapsed());

@@ -1,5 +1,6 @@
 //! The pusher against a server that speaks the push protocol over real mutual TLS.
 
+mod removals;
 mod terms;
 
 use std::{
@@ -340,7 +341,7 @@ async fn a_restarted_operator_pushes_nothing_to_a_pod_that_runs_everything() {
     operator.until_programmed(&messages[0]).await;
     // The next change shows that nothing came between.
     let newer = message("tenant-0", 2);
-    operator.publish(std::slice::from_ref(&newer), &[]);
+    operator.publish(&[std::slice::from_ref(&newer), &messages[1..]].concat(), &[]);
     operator.until_programmed(&newer).await;
     assert_eq!(server.model().requests, ["GET /v1/config/state", "PATCH /v1/config"]);
 }
