@@ -1,9 +1,10 @@
 //! Who has what: per pod, the versions it acknowledged, and from that what it should be sent next.
 
+mod again;
 mod removals;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,6 +25,8 @@ struct Record {
     /// `None` until the pod was asked.
     known: Option<Known>,
     trouble: Option<Trouble>,
+    /// Tenants to be pushed whatever is known.
+    again: BTreeSet<TenantId>,
 }
 
 #[derive(Debug)]
@@ -155,8 +158,8 @@ impl Ledger {
         }
         let wanted = desired.tenants.iter().filter(|(tenant, message)| {
             let version = &message.config_version;
-            known.applied.get(*tenant) != Some(version)
-                && known.rejected.get(*tenant).is_none_or(|rejected| rejected.config_version != *version)
+            let refused = || known.rejected.get(*tenant).is_some_and(|rejected| rejected.config_version == *version);
+            record.again.contains(*tenant) || known.applied.get(*tenant) != Some(version) && !refused()
         });
         let upserts: Vec<_> = wanted.map(|(_, message)| carillon_tenant::TenantMessage::clone(message)).collect();
         let unwanted = known.applied.keys().filter(|tenant| !desired.tenants.contains_key(*tenant) && !desired.keep.contains(*tenant));
@@ -175,8 +178,9 @@ impl Ledger {
     /// [`Trouble`] when the answer doesn't fit: the pod must be asked for its state.
     pub fn acknowledge(&self, desired: &Desired, plan: &Plan, answer: Answer) -> Result<Touched, Trouble> {
         let mut record = self.lock();
-        let healed = record.trouble.is_some();
-        let known = record.known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
+        let Record { known, trouble, again } = &mut *record;
+        let healed = trouble.is_some();
+        let known = known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
         // The pod's own state changes, also when there is no tenant to tell of.
         let first = !known.programmed;
         known.position = desired.position;
@@ -195,12 +199,14 @@ impl Ledger {
                     }
                 });
                 known.rejected.clear();
+                again.clear();
             }
             Plan::Delta(delta) => {
                 asked.extend(delta.upserts.iter().map(|message| (&message.tenant_id, &message.config_version)));
                 for tenant in &delta.removals {
                     known.applied.remove(tenant);
                     known.rejected.remove(tenant);
+                    again.remove(tenant);
                     touched.push(tenant.clone());
                 }
             }
@@ -209,6 +215,7 @@ impl Ledger {
             if asked.get(&applied.tenant_id).is_some_and(|version| **version == applied.config_version) {
                 asked.remove(&applied.tenant_id);
                 known.rejected.remove(&applied.tenant_id);
+                again.remove(&applied.tenant_id);
                 touched.push(applied.tenant_id.clone());
                 known.applied.insert(applied.tenant_id, applied.config_version);
             }
@@ -217,6 +224,7 @@ impl Ledger {
             if asked.get(&rejected.tenant_id).is_some_and(|version| **version == rejected.config_version) {
                 asked.remove(&rejected.tenant_id);
                 touched.push(rejected.tenant_id.clone());
+                again.remove(&rejected.tenant_id);
                 known.rejected.insert(rejected.tenant_id.clone(), rejected);
             }
         }
@@ -224,7 +232,7 @@ impl Ledger {
         if !fits {
             return Err(Trouble::Malformed);
         }
-        record.trouble = None;
+        *trouble = None;
         Ok(if healed || first { Touched::All } else { Touched::Only(touched) })
     }
 

@@ -7,6 +7,7 @@
 
 mod classes;
 mod fuse;
+mod sync;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -299,6 +300,7 @@ impl Controller {
         self.pushers.clear();
         self.parts.desired.send_replace(None);
         self.fuse = Fuse::default();
+        self.index.sync_anew();
         self.parts.metrics.fuse_blown(false);
         self.reporting.retire(&self.parts.metrics);
         self.term = self.parts.term.borrow_and_update().clone();
@@ -417,6 +419,7 @@ impl Controller {
         if changes.desired {
             self.gather.change(now);
         }
+        self.push_again(&changes.again, now);
         // A Secret that changes while it is read must be heard of; no class and no namespace is gone because it was not listed yet; and what was tried before all tenants were listed would be
         // waited for in vain.
         if self.untried.is_some() && !self.parts.readiness.is_missing(SECRETS) && self.classes_are_known() {

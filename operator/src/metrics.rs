@@ -142,6 +142,8 @@ label_values!(
         Rejected = "rejected",
         /// There is no server pod.
         NoServers = "no_servers",
+        /// It has changed since it was paused.
+        Paused = "paused",
         /// Its object is being deleted.
         Deleting = "deleting",
     }

@@ -29,6 +29,8 @@ pub struct Job {
     pub spec: Arc<RealtimeTenantSpec>,
     /// The class it is under.
     pub class: ClassOutcome,
+    /// The sync that waits for this.
+    pub sync: Option<String>,
 }
 
 /// What a tenant came to.

@@ -466,3 +466,17 @@ async fn a_pod_that_does_not_know_what_tenants_use_is_well() {
     assert_eq!((model.usage_asks, model.requests.len()), (1, 3), "{:?}", model.requests);
     assert_eq!(server.connections.lock().unwrap().len(), 1, "the connection is kept");
 }
+
+#[tokio::test]
+async fn a_tenant_is_pushed_again_when_that_was_asked_for() {
+    let (authority, server) = server().await;
+    let messages = [message("a", 1), message("b", 1)];
+    let mut operator = Operator::start(&authority, server.address, Some(desired(&messages, &[])));
+    operator.until_programmed(&messages[1]).await;
+    operator.pusher.ledger.push_again(&id("a"));
+    operator.publish(&messages, &[]);
+    while operator.pusher.ledger.owes(&id("a")) {
+        tokio::time::timeout(Duration::from_secs(20), operator.reports.recv()).await.expect("in time");
+    }
+    assert_eq!(server.model().requests[2..], ["PATCH /v1/config"]);
+}
