@@ -14,6 +14,7 @@ mod args;
 mod claims;
 mod classes;
 mod controller;
+mod definitions;
 mod deletion;
 mod desired;
 mod election;
@@ -101,9 +102,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.health_listen).await.with_context(|| format!("--health-listen {}", args.health_listen))?;
     let health = listener.local_addr().context("--health-listen")?;
     tracing::info!(identity, namespace = args.namespace, service = args.admin_service, %health, "started");
-    let health = health::serve(listener, readiness, metrics, shutdown.clone());
+    let health = health::serve(listener, readiness.clone(), Arc::clone(&metrics), shutdown.clone());
     let candidacy = CancellationToken::new();
-    let elector = tokio::spawn(elector.run(candidacy.clone()));
+    let definitions = definitions::agree(client.clone(), readiness.clone(), Arc::clone(&metrics));
+    let elector = {
+        let candidacy = candidacy.clone();
+        // One that doesn't fit what is installed leaves the lead to one that does.
+        tokio::spawn(async move {
+            if candidacy.run_until_cancelled(definitions).await.is_some() {
+                elector.run(candidacy).await;
+            }
+        })
+    };
     let controller = async {
         controller::run(client, &args.namespace, &args.admin_service, parts, shutdown).await;
         // Only now, when nothing is written or pushed any more, may another lead.

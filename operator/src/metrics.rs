@@ -30,6 +30,7 @@ pub struct Metrics {
     events_lost: Counter,
     leader: Gauge,
     fuse_blown: Gauge,
+    definitions_lack: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -190,6 +191,7 @@ impl Default for Metrics {
             events_lost: Counter::default(),
             leader: Gauge::default(),
             fuse_blown: Gauge::default(),
+            definitions_lack: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("carillon_operator_reconciles", "Tenants resolved and compiled", metrics.reconciles.clone());
@@ -202,6 +204,8 @@ impl Default for Metrics {
         registry.register("carillon_operator_leader", "1 on the replica that leads", metrics.leader.clone());
         let help = "1 while the removal of most tenants is held until someone says that it is meant";
         registry.register("carillon_operator_fuse_blown", help, metrics.fuse_blown.clone());
+        let help = "Fields that the installed custom resource definitions lack";
+        registry.register("carillon_operator_definitions_missing_fields", help, metrics.definitions_lack.clone());
         registry.register_collector(Box::new(Process));
         // Series exist from the start, so that rates over them do, too.
         for outcome in Outcome::ALL {
@@ -267,6 +271,11 @@ impl Metrics {
     /// Whether the fuse is blown.
     pub fn fuse_blown(&self, blown: bool) {
         self.fuse_blown.set(blown.into());
+    }
+
+    /// How many fields the installed definitions lack.
+    pub fn definitions_lack(&self, fields: usize) {
+        self.definitions_lack.set(i64::try_from(fields).unwrap_or(i64::MAX));
     }
 
     /// A Kubernetes Event was not recorded.
@@ -350,6 +359,7 @@ mod tests {
             "carillon_operator_events_lost_total 0",
             "carillon_operator_leader 1",
             "carillon_operator_fuse_blown 0",
+            "carillon_operator_definitions_missing_fields 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
