@@ -300,6 +300,7 @@ impl Controller {
         self.pushers.clear();
         self.parts.desired.send_replace(None);
         self.fuse = Fuse::default();
+        self.bell.hush();
         self.index.sync_anew();
         self.parts.metrics.fuse_blown(false);
         self.reporting.retire(&self.parts.metrics);
@@ -430,8 +431,8 @@ impl Controller {
             self.gather.change(now);
         }
         if let Some(term) = self.acts() {
-            self.ring(now);
             self.publish(&term, now);
+            self.ring(&term, now);
             self.write_finalizers(&term, now);
             self.write_statuses(&term, now);
             self.write_class_statuses(&term, now);
@@ -445,7 +446,8 @@ impl Controller {
         let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
         let writing = writing.chain(self.class_reporting.next().filter(|_| acts));
         let publishing = self.gather.due().filter(|_| acts);
-        let next = writing.chain(resolving).chain(publishing).min();
+        let ringing = self.rings().filter(|_| acts);
+        let next = writing.chain(resolving).chain(publishing).chain(ringing).min();
         // Readiness may come from outside the loop.
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
@@ -480,7 +482,7 @@ impl Controller {
         self.published += 1;
         let position = Position { epoch: term.epoch(), seq: self.published };
         let (mut tenants, mut keep) = self.index.desired();
-        self.judge(term, &mut tenants, &mut keep, now);
+        self.judge(&mut tenants, &mut keep, now);
         tracing::info!(%position, tenants = tenants.len(), kept = keep.len(), pods = self.pushers.len(), "publishing");
         let desired = Desired::new(position, FleetSettings { session_key }, tenants, keep).releasing(self.fuse.released().clone());
         self.parts.desired.send_replace(Some(Arc::new(desired)));

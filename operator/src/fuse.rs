@@ -40,6 +40,7 @@ pub struct Fuse {
     gone: Vec<(Instant, TenantId)>,
     /// What was held and then released, as long as it doesn't come back.
     released: BTreeSet<TenantId>,
+    blown: Option<Blown>,
 }
 
 /// What a blown fuse holds.
@@ -55,9 +56,8 @@ pub struct Blown {
 
 impl Fuse {
     /// What it holds; `None` while it is whole.
-    pub fn blown(&self) -> Option<Blown> {
-        let examples = self.held.keys().take(EXAMPLES).cloned().collect();
-        self.is_blown().then(|| Blown { tenants: self.held.len(), examples, code: self.code() })
+    pub const fn blown(&self) -> Option<&Blown> {
+        self.blown.as_ref()
     }
 
     /// What was released: pods may drop it, however much it is.
@@ -93,8 +93,10 @@ impl Fuse {
                 self.gone.extend(missing.into_iter().map(|id| (now, id)));
             }
         }
-        if self.is_blown() && said == Some(self.code().as_str()) {
+        self.look();
+        if self.blown.as_ref().is_some_and(|blown| said == Some(blown.code.as_str())) {
             self.released.extend(std::mem::take(&mut self.held).into_keys());
+            self.look();
         }
         for (id, message) in &self.held {
             match message {
@@ -110,17 +112,20 @@ impl Fuse {
         if self.is_blown() || excess.len() > FEW {
             excess.into_iter().for_each(|id| _ = self.held.entry(id).or_default());
         }
+        self.look();
     }
 
     fn is_blown(&self) -> bool {
         !self.held.is_empty()
     }
 
-    fn code(&self) -> String {
+    fn look(&mut self) {
         let version = ConfigVersion::new(0, &[0; 32]);
-        let mut code = digest(self.held.keys().map(|id| (id, &version)));
-        code.truncate(8);
-        code
+        self.blown = self.is_blown().then(|| {
+            let mut code = digest(self.held.keys().map(|id| (id, &version)));
+            code.truncate(8);
+            Blown { tenants: self.held.len(), examples: self.held.keys().take(EXAMPLES).cloned().collect(), code }
+        });
     }
 }
 
@@ -213,10 +218,10 @@ pub mod tests {
         let mut publisher = Publisher::default();
         publisher.publish(0..100, 1, None, now);
         publisher.publish(0..40, 1, Some("remove"), now);
-        let first = publisher.fuse.blown().unwrap();
+        let first = publisher.fuse.blown().unwrap().clone();
         assert_eq!((first.tenants, &first.examples[..]), (60, &[id("tenant-040"), id("tenant-041"), id("tenant-042")][..]));
         publisher.publish(0..39, 1, Some(&first.code), now);
-        let second = publisher.fuse.blown().unwrap();
+        let second = publisher.fuse.blown().unwrap().clone();
         assert_ne!(first.code, second.code, "nobody has seen the one more");
         let runs = publisher.publish(0..39, 1, Some(&second.code), now);
         assert_eq!((runs.tenants.len(), runs.released.len()), (39, 61));
@@ -236,7 +241,7 @@ pub mod tests {
         publisher.fuse.hold((5..30).map(|number| id(&name(number))));
         let runs = publisher.publish(0..6, 1, None, now);
         assert_eq!((runs.tenants.len(), runs.keep.len()), (6, 24));
-        let code = publisher.fuse.blown().unwrap().code;
+        let code = publisher.fuse.blown().unwrap().code.clone();
         let runs = publisher.publish(0..6, 1, Some(&code), now);
         assert_eq!((runs.tenants.len(), runs.keep.len(), runs.released.len()), (6, 0, 24));
         publisher.fuse.hold((6..30).map(|number| id(&name(number))));

@@ -22,18 +22,42 @@ use crate::{
 /// How often people are told while it is blown: Events are forgotten after an hour.
 const TELL_INTERVAL: Duration = Duration::from_secs(30 * 60);
 
+/// A list of deletions takes its time: what is told of it is told again, but not of each.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// What people were told last.
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    code: String,
+    /// How many tenants had been released when it blew.
+    released: usize,
+}
+
+impl Told {
+    /// When people are to be told again.
+    fn until(&self, blown: &Blown) -> Instant {
+        self.at + if self.code == blown.code { TELL_INTERVAL } else { SETTLE }
+    }
+}
+
 /// What is known of the Lease, where people are told, and where they say what is to be removed.
 #[derive(Debug)]
 pub(super) struct Bell {
     namespace: String,
     name: String,
     lease: Option<LeaseSeen>,
-    told: Option<Instant>,
+    told: Option<Told>,
 }
 
 impl Bell {
     pub(super) const fn new(namespace: String, name: String) -> Self {
         Self { namespace, name, lease: None, told: None }
+    }
+
+    /// Nothing was told yet in this term.
+    pub(super) fn hush(&mut self) {
+        self.told = None;
     }
 
     fn object(&self) -> ObjectReference {
@@ -50,7 +74,7 @@ impl Bell {
     fn blown(&self, blown: &Blown) -> News {
         let examples: Vec<_> = blown.examples.iter().map(TenantId::as_str).collect();
         let note = format!(
-            "{} tenants are gone at once ({}{}): server pods keep all of them until they are back. If they are to be removed: \
+            "Most tenants are gone within a minute: server pods keep {} of them ({}{}) until they are back. If they are to be removed: \
              kubectl annotate lease {} --namespace {} --overwrite {}={}",
             blown.tenants,
             examples.join(", "),
@@ -61,6 +85,14 @@ impl Bell {
             blown.code,
         );
         News { warning: true, reason: "FuseBlown".to_owned(), note }
+    }
+
+    fn mended(removed: usize) -> News {
+        let note = match removed {
+            0 => "Every tenant that was gone is back.".to_owned(),
+            removed => format!("{removed} tenants are removed from server pods, as was said by annotation."),
+        };
+        News { warning: false, reason: "FuseMended".to_owned(), note }
     }
 }
 
@@ -81,15 +113,7 @@ impl Controller {
     }
 
     /// Holds what must not be taken from pods yet.
-    pub(super) fn judge(
-        &mut self,
-        term: &Term,
-        tenants: &mut BTreeMap<TenantId, Arc<TenantMessage>>,
-        keep: &mut BTreeSet<TenantId>,
-        now: Instant,
-    ) {
-        let before = self.fuse.blown();
-        let released = self.fuse.released().len();
+    pub(super) fn judge(&mut self, tenants: &mut BTreeMap<TenantId, Arc<TenantMessage>>, keep: &mut BTreeSet<TenantId>, now: Instant) {
         {
             let published = self.parts.desired.borrow();
             // Pods that run nothing have nothing to lose.
@@ -97,34 +121,34 @@ impl Controller {
             let said = self.bell.lease.as_ref().and_then(|lease| lease.remove.as_deref());
             self.fuse.judge(published, tenants, keep, said, now);
         }
-        let after = self.fuse.blown();
-        self.parts.metrics.fuse_blown(after.is_some());
-        let due = self.bell.told.is_none_or(|told| now.duration_since(told) >= TELL_INTERVAL);
-        let news = match &after {
-            Some(blown) if before != after || due => self.bell.blown(blown),
-            None if before.is_some() => {
-                let removed = self.fuse.released().len().saturating_sub(released);
-                let note = match removed {
-                    0 => "Every tenant that was gone is back.".to_owned(),
-                    removed => format!("{removed} tenants are removed from server pods, as was said by annotation."),
-                };
-                News { warning: false, reason: "FuseMended".to_owned(), note }
+        self.parts.metrics.fuse_blown(self.fuse.blown().is_some());
+    }
+
+    /// When people are to be told again that it is blown.
+    pub(super) fn rings(&self) -> Option<Instant> {
+        Some(self.bell.told.as_ref()?.until(self.fuse.blown()?))
+    }
+
+    /// Tells people what has become of the fuse.
+    pub(super) fn ring(&mut self, term: &Term, now: Instant) {
+        let released = self.fuse.released().len();
+        let news = match (self.fuse.blown(), self.bell.told.take()) {
+            (Some(blown), told) if told.as_ref().is_none_or(|told| now >= told.until(blown)) => {
+                let released = told.map_or(released, |told| told.released);
+                self.bell.told = Some(Told { at: now, code: blown.code.clone(), released });
+                self.bell.blown(blown)
             }
-            _ => return,
+            (None, Some(told)) => Bell::mended(released.saturating_sub(told.released)),
+            (_, told) => {
+                self.bell.told = told;
+                return;
+            }
         };
-        self.bell.told = after.map(|_| now);
         if news.warning {
             tracing::error!(reason = news.reason, "{}", news.note);
         } else {
             tracing::warn!(reason = news.reason, "{}", news.note);
         }
         self.parts.events.tell_about(term, self.bell.object(), news);
-    }
-
-    /// Tells again what people may have overlooked.
-    pub(super) fn ring(&mut self, now: Instant) {
-        if self.bell.told.is_some_and(|told| now.duration_since(told) >= TELL_INTERVAL) {
-            self.gather.change(now);
-        }
     }
 }

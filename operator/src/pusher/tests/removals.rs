@@ -46,7 +46,7 @@ async fn an_operator_that_comes_back_to_find_most_tenants_gone_takes_none_from_i
     assert_eq!(operator.pusher.ledger.runs(&id("tenant-029")), Some(Some(all[29].config_version.clone())));
 
     // A pod that restarts meanwhile can't be given what only pods knew, and is given the rest.
-    let code = publisher.fuse.blown().unwrap().code;
+    let code = publisher.fuse.blown().unwrap().code.clone();
     operator.publish_as(publisher.publish(0..10, 3, Some(&code), now));
     operator.until_programmed(&message("tenant-000", 3)).await;
     assert_eq!(server.model().applied.len(), 10, "it was said that they are to be removed");
