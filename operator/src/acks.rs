@@ -51,8 +51,8 @@ pub enum Trouble {
     /// No answer in time.
     #[error("timed out")]
     TimedOut,
-    /// The server speaks another version of the push protocol.
-    #[error("speaks another protocol version")]
+    /// The server and the operator speak no version of the push protocol in common.
+    #[error("speaks no version of the push protocol that the operator speaks")]
     ProtocolVersion,
     /// The server can't take the push at all.
     #[error("refused the whole push")]
@@ -106,6 +106,16 @@ pub enum Plan {
     Snapshot,
     /// What differs.
     Delta(Delta),
+}
+
+impl Plan {
+    /// The same in that version of the protocol. A version whose messages differ is made here, and in [`Desired::snapshot`].
+    pub fn spoken_in(self, protocol_version: u32) -> Self {
+        match self {
+            Self::Snapshot => Self::Snapshot,
+            Self::Delta(delta) => Self::Delta(Delta { protocol_version, ..delta }),
+        }
+    }
 }
 
 impl Ledger {
@@ -272,6 +282,7 @@ impl Ledger {
     pub fn pod_state(&self) -> PodState {
         let record = self.lock();
         match (&record.known, record.trouble) {
+            (_, Some(Trouble::ProtocolVersion)) => PodState::Incompatible,
             (_, Some(_)) => PodState::Troubled,
             (Some(known), None) if known.programmed => PodState::Programmed,
             _ => PodState::Unprogrammed,

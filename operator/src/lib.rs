@@ -47,6 +47,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 pub use args::{Args, LogFormat};
+use carillon_tenant::protocol::Versions;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -80,6 +81,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         identity: Arc::new(identity),
         desired: desired_receiver,
         reports: report_sender,
+        spoken: Versions::SPOKEN,
         exchanges: Arc::new(Semaphore::new(pusher::EXCHANGES_MAX)),
         metrics: Arc::clone(&metrics),
     };

@@ -125,6 +125,8 @@ label_values!(
         Unprogrammed = "unprogrammed",
         /// The last exchange with it failed.
         Troubled = "troubled",
+        /// It speaks no version of the push protocol that the operator speaks.
+        Incompatible = "incompatible",
     }
 );
 

@@ -8,7 +8,7 @@ mod usage;
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_tenant::TenantId;
+use carillon_tenant::{TenantId, protocol::Versions};
 use rand::RngExt;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -47,6 +47,8 @@ pub struct Context {
     pub reports: mpsc::Sender<Report>,
     /// [`EXCHANGES_MAX`] permits.
     pub exchanges: Arc<Semaphore>,
+    /// The versions of the push protocol that the operator speaks.
+    pub spoken: Versions,
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -87,6 +89,7 @@ impl Pusher {
             context,
             term: term.clone(),
             known: false,
+            protocol_version: 0,
             failures: 0,
             asked: Instant::now(),
             usage_due: usage::first(),
@@ -128,6 +131,8 @@ struct Task {
     term: Term,
     /// False: the pod must be asked before anything is pushed.
     known: bool,
+    /// The one that the pod and the operator have in common.
+    protocol_version: u32,
     failures: u32,
     asked: Instant,
     usage_due: Instant,
@@ -157,7 +162,7 @@ impl Task {
             self.ask().await?;
         }
         let Some(desired) = self.context.desired.borrow_and_update().clone() else { return Ok(Step::Done) };
-        let Some(plan) = self.ledger.plan(&desired) else { return Ok(Step::Done) };
+        let Some(plan) = self.ledger.plan(&desired).map(|plan| plan.spoken_in(self.protocol_version)) else { return Ok(Step::Done) };
         if let Some(excess) = self.ledger.excess(&desired) {
             tracing::warn!(pod = self.pod.borrow().name, tenants = excess.len(), "nothing pushed: it would take most tenants from the pod");
             // Fails only when the operator ends.
@@ -176,10 +181,11 @@ impl Task {
     async fn ask(&mut self) -> Result<(), Trouble> {
         let address = self.address();
         self.asked = Instant::now();
-        let state = {
+        let (state, protocol_version) = {
             let _permit = self.context.exchanges.acquire().await;
-            self.client.state(address).await?
+            self.client.state(address, self.context.spoken).await?
         };
+        self.protocol_version = protocol_version;
         if state.position.epoch > self.term.epoch() {
             return Err(Trouble::StaleEpoch(state.position.epoch));
         }
@@ -204,8 +210,8 @@ impl Task {
         let _permit = self.context.exchanges.acquire().await;
         let answer = match plan {
             Plan::Snapshot => {
-                let desired = Arc::clone(desired);
-                let body = tokio::task::spawn_blocking(move || desired.snapshot()).await.map_err(|_| Trouble::Malformed)?;
+                let (desired, version) = (Arc::clone(desired), self.protocol_version);
+                let body = tokio::task::spawn_blocking(move || desired.snapshot(version)).await.map_err(|_| Trouble::Malformed)?;
                 self.client.put_snapshot(address, sendable(body)?).await?
             }
             Plan::Delta(delta) => self.client.patch_delta(address, sendable(Body::encode(delta))?).await?,

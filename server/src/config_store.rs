@@ -9,6 +9,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
     ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
+    protocol::Versions,
     push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
@@ -106,7 +107,8 @@ impl ConfigStore {
         let position = *self.0.position.lock().expect("no panic under this lock");
         let view = self.view();
         State {
-            protocol_version: carillon_tenant::push::PROTOCOL_VERSION,
+            protocol_version: Versions::SPOKEN.minimum,
+            protocol_versions: Some(Versions::SPOKEN),
             boot_id: self.0.boot_id.clone(),
             programmed: view.settings.is_some(),
             position,

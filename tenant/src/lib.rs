@@ -10,6 +10,7 @@ mod config;
 mod ids;
 mod jwt_policy;
 mod origin;
+pub mod protocol;
 pub mod push;
 mod quota;
 mod quota_fields;

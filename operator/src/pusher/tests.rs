@@ -2,6 +2,7 @@
 
 mod removals;
 mod terms;
+mod versions;
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +41,6 @@ use crate::{
 const SERVER_NAME: &str = "carillon-server";
 
 /// What the server runs, and what it was asked.
-#[derive(Default)]
 struct Model {
     boots: u32,
     fleet_digest: Option<String>,
@@ -54,6 +54,30 @@ struct Model {
     /// Connections of the tenant `a`; `None`: an older version that doesn't know what tenants use.
     connections: Option<u64>,
     usage_asks: u32,
+    speaks: Versions,
+    /// As servers did before they told all versions they speak.
+    names_one_version: bool,
+    heard: Vec<u32>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            boots: 0,
+            fleet_digest: None,
+            position: Position::default(),
+            applied: BTreeMap::new(),
+            refuses: None,
+            requests: Vec::new(),
+            failures: Vec::new(),
+            gzipped: 0,
+            connections: None,
+            usage_asks: 0,
+            speaks: Versions::SPOKEN,
+            names_one_version: false,
+            heard: Vec::new(),
+        }
+    }
 }
 
 impl Model {
@@ -69,7 +93,8 @@ impl Model {
         let applied =
             |(tenant, version): (&TenantId, &ConfigVersion)| Applied { tenant_id: tenant.clone(), config_version: version.clone() };
         State {
-            protocol_version: 1,
+            protocol_version: self.speaks.minimum,
+            protocol_versions: Some(self.speaks).filter(|_| !self.names_one_version),
             boot_id: self.boot_id(),
             programmed: self.fleet_digest.is_some(),
             position: self.position,
@@ -125,6 +150,7 @@ impl Model {
                 if let Some(refused) = self.refuse_stale(snapshot.position) {
                     return refused;
                 }
+                self.heard.push(snapshot.protocol_version);
                 self.fleet_digest = Some(snapshot.fleet.digest());
                 let wanted: Vec<_> = snapshot.tenants.iter().map(|message| &message.tenant_id).chain(&snapshot.keep).cloned().collect();
                 self.applied.retain(|tenant, _| wanted.contains(tenant));
@@ -138,6 +164,7 @@ impl Model {
                 if delta.base_digest != self.digest() {
                     return self.conflict(ConflictCode::BaseDigest);
                 }
+                self.heard.push(delta.protocol_version);
                 self.applied.retain(|tenant, _| !delta.removals.contains(tenant));
                 serde_json::to_vec(&self.take(delta.upserts))
             }
@@ -249,6 +276,10 @@ struct Operator {
 
 impl Operator {
     fn start(authority: &Authority, address: SocketAddr, first: Option<Desired>) -> Self {
+        Self::speaking(authority, address, first, Versions::SPOKEN)
+    }
+
+    fn speaking(authority: &Authority, address: SocketAddr, first: Option<Desired>, spoken: Versions) -> Self {
         static DIRECTORIES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = DIRECTORIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("carillon-pusher-{}-{number}", std::process::id()));
@@ -261,6 +292,7 @@ impl Operator {
             reports: sender,
             exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)),
             metrics: Arc::default(),
+            spoken,
         };
         let pod = Pod { name: "server-0".to_owned(), address, ready: false };
         let (until, term) = watch::channel(Instant::now() + Duration::from_secs(3600));
