@@ -33,7 +33,7 @@ pub struct Desired {
     /// Tenants that someone said are to go: a pod may drop them, however many they are.
     pub released: BTreeSet<TenantId>,
     /// By version of the protocol.
-    snapshots: Mutex<BTreeMap<u32, Arc<OnceLock<Result<Body, TooLarge>>>>>,
+    snapshots: Mutex<BTreeMap<u32, Arc<Encoded>>>,
 }
 
 impl Desired {
@@ -71,6 +71,9 @@ impl Desired {
         cell.get_or_init(encode).clone()
     }
 }
+
+/// A body, once it was made.
+type Encoded = OnceLock<Result<Body, TooLarge>>;
 
 /// The body of a push.
 #[derive(Clone)]
