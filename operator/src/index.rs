@@ -2,6 +2,8 @@
 
 mod annotations;
 mod classes;
+#[cfg(test)]
+mod malformed;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
