@@ -145,7 +145,7 @@ fn what_older_versions_said_is_read() {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str::<T>(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
-    for version in Versions::SPOKEN.minimum..Versions::SPOKEN.maximum {
+    for version in (1..PROTOCOL_VERSION).filter(|version| Versions::SPOKEN.contains(*version)) {
         read::<TenantMessage>(version, "tenant");
         read::<Snapshot>(version, "snapshot");
         read::<Delta>(version, "delta");
