@@ -21,7 +21,8 @@ use crate::desired::Desired;
 
 /// So many may always go.
 const FEW: usize = 10;
-/// What went within this time counts together: a list of deletions is carried out one by one.
+/// What went within this time, of what was there at its beginning, counts together: a list of deletions is carried out one by one. Tenants
+/// that came and went in between don't.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Tenants named as examples.
 const EXAMPLES: usize = 3;
@@ -36,8 +37,8 @@ pub const fn too_many(gone: usize, of: usize) -> bool {
 pub struct Fuse {
     /// What is held: as it was last published, or `None` when only pods know it.
     held: BTreeMap<TenantId, Option<Arc<TenantMessage>>>,
-    /// What was let go lately.
-    gone: Vec<(Instant, TenantId)>,
+    /// What was there at the beginning of the window.
+    base: Option<(Instant, BTreeSet<TenantId>)>,
     /// What was held and then released, as long as it doesn't come back.
     released: BTreeSet<TenantId>,
     blown: Option<Blown>,
@@ -78,24 +79,26 @@ impl Fuse {
         let wanted = |id: &TenantId| tenants.contains_key(id) || keep.contains(id);
         self.held.retain(|id, _| !wanted(id));
         self.released.retain(|id| !wanted(id));
-        self.gone.retain(|(at, id)| now.duration_since(*at) < WINDOW && !wanted(id));
         if let Some(before) = before {
-            let ids = before.tenants.keys().chain(&before.keep);
+            let ids = || before.tenants.keys().chain(&before.keep);
+            if self.base.as_ref().is_none_or(|(at, _)| now.duration_since(*at) >= WINDOW) {
+                self.base = Some((now, ids().cloned().collect()));
+            }
             let known = |id: &TenantId| wanted(id) || self.held.contains_key(id) || self.released.contains(id);
-            let missing: Vec<_> = ids.filter(|id| !known(id)).cloned().collect();
-            let of = before.tenants.len() + before.keep.len() + self.gone.len();
-            if self.is_blown() || too_many(missing.len() + self.gone.len(), of) {
+            let missing: Vec<_> = ids().filter(|id| !known(id)).cloned().collect();
+            let at_once = too_many(missing.len(), before.tenants.len() + before.keep.len());
+            let one_by_one = |base: &BTreeSet<_>| too_many(base.iter().filter(|id| !known(id)).count(), base.len());
+            if self.is_blown() || at_once || self.base.as_ref().is_some_and(|(_, base)| one_by_one(base)) {
                 self.held.extend(missing.into_iter().map(|id| {
                     let message = before.tenants.get(&id).cloned();
                     (id, message)
                 }));
-            } else {
-                self.gone.extend(missing.into_iter().map(|id| (now, id)));
             }
         }
         self.look();
         if self.blown.as_ref().is_some_and(|blown| said == Some(blown.code.as_str())) {
             self.released.extend(std::mem::take(&mut self.held).into_keys());
+            self.base = None;
             self.look();
         }
         for (id, message) in &self.held {
@@ -189,6 +192,20 @@ pub mod tests {
         let soon = start + WINDOW / 2;
         assert_eq!(publisher.publish(0..40, 1, None, soon).tenants.len(), 60, "what is left stays");
         assert_eq!(held(&publisher), 20);
+    }
+
+    #[test]
+    fn tenants_that_come_and_go_blow_nothing() {
+        let start = Instant::now();
+        let mut publisher = Publisher::default();
+        for number in 0..200 {
+            publisher.publish((0..5).chain(number..number + 3), 1, None, start + WINDOW * number / 30);
+            assert_eq!(held(&publisher), 0, "{number}");
+        }
+        // What came lately is missed all the same when it goes at once.
+        publisher.publish(0..100, 1, None, start + WINDOW * 20);
+        publisher.publish(0..49, 1, None, start + WINDOW * 20);
+        assert_eq!(held(&publisher), 51);
     }
 
     #[test]
