@@ -1,5 +1,6 @@
 //! Stories on a real Kubernetes, over the chart as it is installed. `make e2e-cluster` runs them, one after the other.
 
+mod annotations;
 mod changes;
 mod classes;
 mod definition;
