@@ -21,8 +21,8 @@ use crate::desired::Desired;
 
 /// So many may always go.
 const FEW: usize = 10;
-/// What went within this time, of what was there at its beginning, counts together: a list of deletions is carried out one by one. Tenants
-/// that came and went in between don't.
+/// By how many they became fewer within this time counts, too: a list of deletions is carried out one by one. Tenants that come and go
+/// make them no fewer.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Tenants named as examples.
 const EXAMPLES: usize = 3;
@@ -37,8 +37,8 @@ pub const fn too_many(gone: usize, of: usize) -> bool {
 pub struct Fuse {
     /// What is held: as it was last published, or `None` when only pods know it.
     held: BTreeMap<TenantId, Option<Arc<TenantMessage>>>,
-    /// What was there at the beginning of the window.
-    base: Option<(Instant, BTreeSet<TenantId>)>,
+    /// The most there were since the window began.
+    peak: Option<(Instant, usize)>,
     /// What was held and then released, as long as it doesn't come back.
     released: BTreeSet<TenantId>,
     blown: Option<Blown>,
@@ -80,15 +80,13 @@ impl Fuse {
         self.held.retain(|id, _| !wanted(id));
         self.released.retain(|id| !wanted(id));
         if let Some(before) = before {
-            let ids = || before.tenants.keys().chain(&before.keep);
-            if self.base.as_ref().is_none_or(|(at, _)| now.duration_since(*at) >= WINDOW) {
-                self.base = Some((now, ids().cloned().collect()));
-            }
+            let (there, left) = (before.tenants.len() + before.keep.len(), tenants.len() + keep.len());
+            let window = self.peak.filter(|(at, _)| now.duration_since(*at) < WINDOW);
+            let (begun, peak) = window.map_or((now, there), |(at, peak)| (at, peak.max(there)));
+            self.peak = Some((begun, peak));
             let known = |id: &TenantId| wanted(id) || self.held.contains_key(id) || self.released.contains(id);
-            let missing: Vec<_> = ids().filter(|id| !known(id)).cloned().collect();
-            let at_once = too_many(missing.len(), before.tenants.len() + before.keep.len());
-            let one_by_one = |base: &BTreeSet<_>| too_many(base.iter().filter(|id| !known(id)).count(), base.len());
-            if self.is_blown() || at_once || self.base.as_ref().is_some_and(|(_, base)| one_by_one(base)) {
+            let missing: Vec<_> = before.tenants.keys().chain(&before.keep).filter(|id| !known(id)).cloned().collect();
+            if self.is_blown() || too_many(missing.len(), there) || too_many(peak.saturating_sub(left), peak) {
                 self.held.extend(missing.into_iter().map(|id| {
                     let message = before.tenants.get(&id).cloned();
                     (id, message)
@@ -98,7 +96,7 @@ impl Fuse {
         self.look();
         if self.blown.as_ref().is_some_and(|blown| said == Some(blown.code.as_str())) {
             self.released.extend(std::mem::take(&mut self.held).into_keys());
-            self.base = None;
+            self.peak = None;
             self.look();
         }
         for (id, message) in &self.held {
@@ -202,10 +200,11 @@ pub mod tests {
             publisher.publish((0..5).chain(number..number + 3), 1, None, start + WINDOW * number / 30);
             assert_eq!(held(&publisher), 0, "{number}");
         }
-        // What came lately is missed all the same when it goes at once.
-        publisher.publish(0..100, 1, None, start + WINDOW * 20);
-        publisher.publish(0..49, 1, None, start + WINDOW * 20);
-        assert_eq!(held(&publisher), 51);
+        // What came lately is missed all the same.
+        for left in [100, 80, 60, 49] {
+            publisher.publish(0..left, 1, None, start + WINDOW * 20);
+        }
+        assert_eq!(held(&publisher), 11);
     }
 
     #[test]

@@ -32,6 +32,8 @@ struct Told {
     code: String,
     /// How many tenants had been released when it blew.
     released: usize,
+    /// What had been said by then. Whoever says something else, and it is still blown, has said it wrong.
+    said: Option<String>,
 }
 
 impl Told {
@@ -132,10 +134,12 @@ impl Controller {
     /// Tells people what has become of the fuse.
     pub(super) fn ring(&mut self, term: &Term, now: Instant) {
         let released = self.fuse.released().len();
+        let judged = self.gather.due().is_none();
+        let said = self.bell.lease.as_ref().and_then(|lease| lease.remove.as_deref());
         let news = match (self.fuse.blown(), self.bell.told.take()) {
-            (Some(blown), told) if told.as_ref().is_none_or(|told| now >= told.until(blown)) => {
+            (Some(blown), told) if told.as_ref().is_none_or(|told| now >= told.until(blown) || judged && told.said.as_deref() != said) => {
                 let released = told.map_or(released, |told| told.released);
-                self.bell.told = Some(Told { at: now, code: blown.code.clone(), released });
+                self.bell.told = Some(Told { at: now, code: blown.code.clone(), released, said: said.map(str::to_owned) });
                 self.bell.blown(blown)
             }
             (None, Some(told)) => Bell::mended(released.saturating_sub(told.released)),
