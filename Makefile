@@ -41,7 +41,7 @@ check: ## Formatting, lints and unit tests: what to run before every commit
 .PHONY: unit
 unit: debian-test ## Unit tests of every crate, with a real Redis where one is needed
 	$(call say,unit tests)
-	$(CARGO_TEST) --lib --bins --test generated --test golden --test fetch --test fleet --test http --test quota_simulation --test cli
+	$(CARGO_TEST) --lib --bins --test generated --test documented --test golden --test fetch --test fleet --test http --test quota_simulation --test cli
 
 .PHONY: test
 test: ## Everything: installs what it needs, builds, starts real servers and a real Kubernetes, tests, stops them

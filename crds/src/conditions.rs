@@ -101,6 +101,9 @@ pub enum Reason {
     Ready,
     /// Ready=True: everything is in force, and the tenant is suspended by its own spec.
     Suspended,
+    /// Accepted=Unknown, ResolvedRefs=Unknown: paused by annotation, so that what the resource says now was not looked at. Ready=True: it is
+    /// in force, and would not be replaced.
+    Paused,
 }
 
 impl Reason {
@@ -142,6 +145,7 @@ impl Reason {
             Self::WithinLimits => "WithinLimits",
             Self::Ready => "Ready",
             Self::Suspended => "Suspended",
+            Self::Paused => "Paused",
         }
     }
 }

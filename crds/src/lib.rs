@@ -4,6 +4,7 @@
 //! The types say what a user may write. What it means is decided by `carillon_tenant::compile`.
 
 mod algorithm;
+mod annotations;
 mod class;
 mod class_status;
 mod conditions;
@@ -16,6 +17,7 @@ mod status;
 mod tenant;
 
 pub use algorithm::SigningAlgorithm;
+pub use annotations::{PAUSED_ANNOTATION, SYNC_ANNOTATION, SYNC_BYTES_MAX};
 pub use class::{ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, QuotaCeilingSpec, RealtimeTenantClass, RealtimeTenantClassSpec};
 pub use class_status::RealtimeTenantClassStatus;
 pub use conditions::{ConditionType, Reason};

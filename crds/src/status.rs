@@ -30,6 +30,11 @@ pub struct RealtimeTenantStatus {
     /// What the tenant uses on all server pods together, as of `observedAt`. Written when it moved noticeably, at most every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageStatus>,
+    /// The value of the annotation `carillon.dev/sync` when its Secrets were last read for it, and every server pod had acknowledged the push
+    /// that followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub observed_sync: Option<String>,
     /// Accepted, ResolvedRefs, Programmed, QuotaSaturated and Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

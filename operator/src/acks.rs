@@ -1,9 +1,11 @@
 //! Who has what: per pod, the versions it acknowledged, and from that what it should be sent next.
 
 mod account;
+mod again;
+mod removals;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,6 +32,8 @@ struct Record {
     troubled: Option<Instant>,
     /// When the pod last answered as it should.
     heard: Option<Instant>,
+    /// Tenants to be pushed whatever is known.
+    again: BTreeSet<TenantId>,
 }
 
 #[derive(Debug)]
@@ -71,8 +75,8 @@ pub enum Trouble {
     /// No answer in time.
     #[error("timed out")]
     TimedOut,
-    /// The server speaks another version of the push protocol.
-    #[error("speaks another protocol version")]
+    /// The server and the operator speak no version of the push protocol in common.
+    #[error("speaks no version of the push protocol that the operator speaks")]
     ProtocolVersion,
     /// The server can't take the push at all.
     #[error("refused the whole push")]
@@ -126,6 +130,16 @@ pub enum Plan {
     Snapshot,
     /// What differs.
     Delta(Delta),
+}
+
+impl Plan {
+    /// The same in that version of the protocol. A version whose messages differ is made here, and in [`Desired::snapshot`].
+    pub fn spoken_in(self, protocol_version: u32) -> Self {
+        match self {
+            Self::Snapshot => Self::Snapshot,
+            Self::Delta(delta) => Self::Delta(Delta { protocol_version, ..delta }),
+        }
+    }
 }
 
 impl Ledger {
@@ -192,7 +206,8 @@ impl Ledger {
         }
         let wanted = desired.tenants.iter().filter(|(tenant, message)| {
             let version = &message.config_version;
-            known.version(tenant) != Some(version) && known.rejected.get(*tenant).is_none_or(|rejected| rejected.config_version != *version)
+            let refused = || known.rejected.get(*tenant).is_some_and(|rejected| rejected.config_version == *version);
+            record.again.contains(*tenant) || known.version(tenant) != Some(version) && !refused()
         });
         let upserts: Vec<_> = wanted.map(|(_, message)| carillon_tenant::TenantMessage::clone(message)).collect();
         let unwanted = known.applied.keys().filter(|tenant| !desired.tenants.contains_key(*tenant) && !desired.keep.contains(*tenant));
@@ -212,8 +227,9 @@ impl Ledger {
     pub fn acknowledge(&self, desired: &Desired, plan: &Plan, answer: Answer) -> Result<Touched, Trouble> {
         let mut record = self.lock();
         let now = Instant::now();
-        let healed = record.trouble.is_some();
-        let known = record.known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
+        let Record { known, trouble, troubled, heard, again } = &mut *record;
+        let healed = trouble.is_some();
+        let known = known.as_mut().filter(|known| known.boot_id == answer.boot_id).ok_or(Trouble::Conflict)?;
         // The pod's own state changes, also when there is no tenant to tell of.
         let first = !known.programmed;
         known.position = desired.position;
@@ -232,12 +248,14 @@ impl Ledger {
                     }
                 });
                 known.rejected.clear();
+                again.clear();
             }
             Plan::Delta(delta) => {
                 asked.extend(delta.upserts.iter().map(|message| (&message.tenant_id, &message.config_version)));
                 for tenant in &delta.removals {
                     known.applied.remove(tenant);
                     known.rejected.remove(tenant);
+                    again.remove(tenant);
                     touched.push(tenant.clone());
                 }
             }
@@ -246,6 +264,7 @@ impl Ledger {
             if asked.get(&applied.tenant_id).is_some_and(|version| **version == applied.config_version) {
                 asked.remove(&applied.tenant_id);
                 known.rejected.remove(&applied.tenant_id);
+                again.remove(&applied.tenant_id);
                 touched.push(applied.tenant_id.clone());
                 known.applied.insert(applied.tenant_id, Running { version: applied.config_version, since: now });
             }
@@ -254,6 +273,7 @@ impl Ledger {
             if asked.get(&rejected.tenant_id).is_some_and(|version| **version == rejected.config_version) {
                 asked.remove(&rejected.tenant_id);
                 touched.push(rejected.tenant_id.clone());
+                again.remove(&rejected.tenant_id);
                 known.rejected.insert(rejected.tenant_id.clone(), rejected);
             }
         }
@@ -261,9 +281,9 @@ impl Ledger {
         if !fits {
             return Err(Trouble::Malformed);
         }
-        record.trouble = None;
-        record.troubled = None;
-        record.heard = Some(now);
+        *trouble = None;
+        *troubled = None;
+        *heard = Some(now);
         Ok(if healed || first { Touched::All } else { Touched::Only(touched) })
     }
 
@@ -296,10 +316,16 @@ impl Ledger {
         self.lock().known.as_ref().map(|known| known.version(tenant).cloned())
     }
 
+    /// True when the pod is known to run some tenant.
+    pub fn runs_any(&self) -> bool {
+        self.lock().known.as_ref().is_some_and(|known| !known.applied.is_empty())
+    }
+
     /// The pod's state as metrics tell it.
     pub fn pod_state(&self) -> PodState {
         let record = self.lock();
         match (&record.known, record.trouble) {
+            (_, Some(Trouble::ProtocolVersion)) => PodState::Incompatible,
             (_, Some(_)) => PodState::Troubled,
             (Some(known), None) if known.programmed => PodState::Programmed,
             _ => PodState::Unprogrammed,

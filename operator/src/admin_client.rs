@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use carillon_tenant::push::{
-    Answer, Conflict, ConflictCode, DELTA_PATH, PROTOCOL_VERSION, PushError, SNAPSHOT_PATH, STATE_PATH, State, USAGE_PATH, UsageReport,
+use carillon_tenant::{
+    protocol::{Greeting, Versions},
+    push::{Answer, Conflict, ConflictCode, DELTA_PATH, PushError, SNAPSHOT_PATH, STATE_PATH, State, USAGE_PATH, UsageReport},
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -50,14 +51,22 @@ impl AdminClient {
         Self { identity, connection: None }
     }
 
-    /// Asks what the pod runs.
+    /// Asks what the pod runs, and gives the highest version of the protocol that it and the operator, which speaks `spoken`, have in common.
     ///
     /// # Errors
     ///
     /// [`Trouble`] with the pod.
-    pub async fn state(&mut self, address: SocketAddr) -> Result<State, Trouble> {
-        let state: State = self.exchange(address, Method::GET, STATE_PATH, None).await?;
-        if state.protocol_version == PROTOCOL_VERSION { Ok(state) } else { Err(Trouble::ProtocolVersion) }
+    pub async fn state(&mut self, address: SocketAddr, spoken: Versions) -> Result<(State, u32), Trouble> {
+        let (status, bytes) = self.ask(address, Method::GET, STATE_PATH, None).await?;
+        // First of all: the state of a server of another version may hold anything else.
+        let theirs =
+            serde_json::from_slice::<Greeting>(&bytes).ok().filter(|_| status == StatusCode::OK).map(|greeting| greeting.versions());
+        let common = theirs.map(|theirs| spoken.common(theirs).ok_or(theirs)).transpose().map_err(|theirs| {
+            tracing::debug!(%address, %theirs, ours = %spoken, "no common version of the push protocol");
+            Trouble::ProtocolVersion
+        })?;
+        let state: State = read(address, STATE_PATH, status, &bytes)?;
+        common.map(|common| (state, common)).ok_or(Trouble::Malformed)
     }
 
     /// Gives the pod everything it should run.

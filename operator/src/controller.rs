@@ -6,7 +6,9 @@
 //! A replica that doesn't lead watches and compiles like the one that does, and goes no further: it has no pushers and writes nothing.
 
 mod classes;
+mod fuse;
 mod jwks;
+mod sync;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -33,6 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::fuse::Bell;
 use crate::{
     acks::{Standing, Touched},
     classes::ClassReporting,
@@ -41,9 +44,11 @@ use crate::{
     events::Events,
     facts::{self, USAGE_GATHER},
     fleet::{PodUid, Slices},
+    fuse::Fuse,
     gather::{GATHER_QUIET, Gather},
     health::Readiness,
     index::Index,
+    lease_store,
     metrics::{Metrics, Outcome, WriteResult},
     object::{ObjectKey, TenantObject},
     pusher::{Context, Pusher, Report},
@@ -93,6 +98,8 @@ pub struct Parts {
     pub session_key: watch::Receiver<Option<SecretBytes>>,
     /// The term in which this replica leads; `None` while it doesn't.
     pub term: watch::Receiver<Option<Term>>,
+    /// The name of the Lease, in the namespace of the server pods.
+    pub lease_name: String,
     /// What is still missing.
     pub readiness: Readiness,
     /// Where Events go.
@@ -110,7 +117,9 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
     let mut slices = watches::slices(&client, namespace, service);
     let mut classes = watches::classes(&client);
     let mut namespaces = watches::namespaces(&client);
-    let mut controller = Controller::new(client, parts);
+    let mut lease = lease_store::follow(&client, namespace, &parts.lease_name);
+    let bell = Bell::new(namespace.to_owned(), parts.lease_name.clone());
+    let mut controller = Controller::new(client, parts, bell);
     loop {
         controller.advance();
         let due = controller.due();
@@ -121,6 +130,7 @@ pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, s
             Some(event) = slices.next() => controller.slice_event(event),
             Some(event) = classes.next() => controller.class_event(event),
             Some(event) = namespaces.next() => controller.namespace_event(event),
+            Some(lease) = lease.next() => controller.lease_seen(lease),
             Some(report) = controller.parts.reports.recv() => controller.report(&report),
             Some(done) = controller.jwks.fetches.join_next() => controller.key_set_done(done.expect("a fetch neither panics nor is cancelled")),
             Some(done) = controller.jobs.join_next() => controller.done(done.expect("a job neither panics nor is cancelled")),
@@ -155,6 +165,8 @@ struct Controller {
     /// Tenants not tried yet since the start; `None` before they were listed. Nothing is published while there are any.
     untried: Option<HashSet<ObjectKey>>,
     gather: Gather,
+    fuse: Fuse,
+    bell: Bell,
     unresolved: Schedule<ObjectKey>,
     resolving: HashSet<ObjectKey>,
     trails: Trails,
@@ -185,7 +197,7 @@ struct StatusWrite {
 }
 
 impl Controller {
-    fn new(client: Client, parts: Parts) -> Self {
+    fn new(client: Client, parts: Parts, bell: Bell) -> Self {
         let readiness = &parts.readiness;
         readiness.missing(COMPILATION, "not every tenant was compiled yet");
         Self {
@@ -204,6 +216,8 @@ impl Controller {
             published: 0,
             untried: None,
             gather: Gather::default(),
+            fuse: Fuse::default(),
+            bell,
             unresolved: Schedule::default(),
             resolving: HashSet::new(),
             trails: Trails::default(),
@@ -308,6 +322,10 @@ impl Controller {
         // Also between two terms of its own: what pods run is asked anew.
         self.pushers.clear();
         self.parts.desired.send_replace(None);
+        self.fuse = Fuse::default();
+        self.bell.hush();
+        self.index.sync_anew();
+        self.parts.metrics.fuse_blown(false);
         self.reporting.retire(&self.parts.metrics);
         self.term = self.parts.term.borrow_and_update().clone();
         self.jwks.lead(self.term.is_some());
@@ -334,7 +352,8 @@ impl Controller {
                 self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
             }
             Report::UnknownKids(tenants) => self.unknown_kids(tenants),
-            Report::Standing(..) | Report::Usage(..) => {}
+            Report::Excess(pod, excess) if self.pushers.contains_key(pod) => self.hold(excess),
+            Report::Standing(..) | Report::Usage(..) | Report::Excess(..) => {}
         }
     }
 
@@ -461,6 +480,7 @@ impl Controller {
         }
         self.follow_key_sets(changes.sources, now);
         self.jwks.start(now);
+        self.push_again(&changes.again, now);
         // A Secret that changes while it is read must be heard of; no class and no namespace is gone because it was not listed yet; and what was tried before all tenants were listed would be
         // waited for in vain.
         if self.untried.is_some() && !self.parts.readiness.is_missing(SECRETS) && self.classes_are_known() {
@@ -472,6 +492,7 @@ impl Controller {
         }
         if let Some(term) = self.acts() {
             self.publish(&term, now);
+            self.ring(&term, now);
             self.write_finalizers(&term, now);
             self.write_statuses(&term, now);
             self.write_class_statuses(&term, now);
@@ -486,7 +507,8 @@ impl Controller {
         let writing = writing.chain(self.class_reporting.next().filter(|_| acts));
         let held = self.jwks.holds_until(Instant::now());
         let publishing = self.gather.due().filter(|_| acts).map(|due| held.map_or(due, |held| due.max(held)));
-        let next = writing.chain(resolving).chain(publishing).chain(self.jwks.book.next()).min();
+        let ringing = self.rings().filter(|_| acts);
+        let next = writing.chain(resolving).chain(publishing).chain(self.jwks.book.next()).chain(ringing).min();
         // Readiness may come from outside the loop.
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
@@ -524,9 +546,11 @@ impl Controller {
         self.gather = Gather::default();
         self.published += 1;
         let position = Position { epoch: term.epoch(), seq: self.published };
-        let (tenants, keep) = self.index.desired();
+        let (mut tenants, mut keep) = self.index.desired();
+        self.judge(&mut tenants, &mut keep, now);
         self.trails.published(position, tenants.len(), keep.len(), self.pushers.len());
-        self.parts.desired.send_replace(Some(Arc::new(Desired::new(position, FleetSettings { session_key }, tenants, keep))));
+        let desired = Desired::new(position, FleetSettings { session_key }, tenants, keep).releasing(self.fuse.released().clone());
+        self.parts.desired.send_replace(Some(Arc::new(desired)));
     }
 
     fn write_finalizers(&mut self, term: &Term, now: Instant) {

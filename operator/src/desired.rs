@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use carillon_tenant::{
     Position, TenantId, TenantMessage,
-    push::{FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot},
+    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot},
 };
 use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
@@ -30,7 +30,10 @@ pub struct Desired {
     pub tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
     /// Tenants without one: a pod keeps what it runs of them.
     pub keep: BTreeSet<TenantId>,
-    snapshot: OnceLock<Result<Body, TooLarge>>,
+    /// Tenants that someone said are to go: a pod may drop them, however many they are.
+    pub released: BTreeSet<TenantId>,
+    /// By version of the protocol.
+    snapshots: Mutex<BTreeMap<u32, Arc<Encoded>>>,
 }
 
 impl Desired {
@@ -41,27 +44,36 @@ impl Desired {
         tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
         keep: BTreeSet<TenantId>,
     ) -> Self {
-        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, snapshot: OnceLock::new() }
+        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, released: BTreeSet::new(), snapshots: Mutex::default() }
     }
 
-    /// The snapshot of all of it, encoded once for all pods. Costs milliseconds per thousand tenants the first time.
+    /// The same, with what someone said is to go.
+    pub fn releasing(self, released: BTreeSet<TenantId>) -> Self {
+        Self { released, ..self }
+    }
+
+    /// The snapshot of all of it in a version of the protocol, encoded once for all pods that speak it. Costs milliseconds per thousand tenants the first time.
     ///
     /// # Errors
     ///
     /// [`TooLarge`] when no server would take it.
-    pub fn snapshot(&self) -> Result<Body, TooLarge> {
+    pub fn snapshot(&self, protocol_version: u32) -> Result<Body, TooLarge> {
         let encode = || {
             Body::encode(&Snapshot {
-                protocol_version: PROTOCOL_VERSION,
+                protocol_version,
                 position: self.position,
                 fleet: self.fleet.clone(),
                 tenants: self.tenants.values().map(|message| TenantMessage::clone(message)).collect(),
                 keep: self.keep.iter().cloned().collect(),
             })
         };
-        self.snapshot.get_or_init(encode).clone()
+        let cell = Arc::clone(self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).entry(protocol_version).or_default());
+        cell.get_or_init(encode).clone()
     }
 }
+
+/// A body, once it was made.
+type Encoded = OnceLock<Result<Body, TooLarge>>;
 
 /// The body of a push.
 #[derive(Clone)]

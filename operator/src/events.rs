@@ -61,6 +61,10 @@ pub fn news(before: Option<&RealtimeTenantStatus>, after: &RealtimeTenantStatus,
             news.push(News { warning: true, reason: now.reason.clone(), note: now.message.clone() });
         }
     }
+    if let Some(sync) = after.observed_sync.as_ref().filter(|sync| before.and_then(|before| before.observed_sync.as_ref()) != Some(sync)) {
+        let note = format!("Secrets were read anew and every server pod has acknowledged the push, as was asked by annotation ({sync:?}).");
+        news.push(News { warning: false, reason: "Synced".to_owned(), note });
+    }
     news
 }
 
@@ -89,6 +93,11 @@ impl Events {
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
+        self.tell_about(term, object, news);
+    }
+
+    /// The same about any object.
+    pub fn tell_about(&self, term: &Term, object: ObjectReference, news: News) {
         if self.queue.try_send((term.clone(), object, news)).is_err() {
             self.metrics.event_lost();
         }
@@ -147,6 +156,7 @@ mod tests {
     #[test]
     fn only_news_is_told() {
         let programmed = |version| status(version, &[("Programmed", "True", "Programmed")]);
+        let synced = |value: &str| RealtimeTenantStatus { observed_sync: Some(value.to_owned()), ..programmed("1-a") };
         let pending = status("2-b", &[("Programmed", "False", "Pending")]);
         let lost = status("1-a", &[("ResolvedRefs", "False", "SecretNotFound"), ("Programmed", "True", "Programmed")]);
         let refused = status("2-b", &[("Programmed", "False", "Rejected")]);
@@ -159,6 +169,8 @@ mod tests {
             (Some(pending.clone()), programmed("2-b"), Some("2-b"), vec![]),
             (Some(programmed("1-a")), lost.clone(), Some("1-a"), vec!["Warning SecretNotFound"]),
             (Some(lost.clone()), lost, Some("1-a"), vec![]),
+            (Some(programmed("1-a")), synced("once"), Some("1-a"), vec!["Normal Synced"]),
+            (Some(synced("once")), synced("once"), Some("1-a"), vec![]),
             (Some(pending), refused, Some("1-a"), vec!["Warning Rejected"]),
         ];
         for (index, (before, after, announced, expected)) in cases.into_iter().enumerate() {

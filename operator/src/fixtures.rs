@@ -93,6 +93,7 @@ pub fn state(boot_id: &str, messages: &[&TenantMessage]) -> State {
     let applied: Vec<_> = messages.iter().map(|message| applied(message)).collect();
     State {
         protocol_version: PROTOCOL_VERSION,
+        protocol_versions: None,
         boot_id: boot_id.to_owned(),
         programmed: true,
         position: POSITION,

@@ -1,13 +1,17 @@
 //! All tenants, and what pods should run of them: recomputed tenant by tenant, as things change. No I/O and no clock.
 
+mod annotations;
 mod classes;
 mod jwks;
+#[cfg(test)]
+mod malformed;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
+pub use annotations::{Pause, Sync};
 use carillon_crds::{ConditionType, EffectiveStatus, RealtimeTenantStatus, Reason};
 use carillon_tenant::{JwksSource, KeyReport, Rejection, TenantId, TenantMessage, compile::references};
 use jwks::KeySetUsers;
@@ -50,6 +54,8 @@ pub struct Changes {
     pub sources: BTreeSet<JwksSource>,
     /// True when pods should run something else than before.
     pub desired: bool,
+    /// Tenants to be pushed to every pod even if nothing differs.
+    pub again: BTreeSet<TenantId>,
 }
 
 /// One object and what became of it.
@@ -70,6 +76,7 @@ pub struct Entry {
     /// False until the object was compiled, or is known not to be readable.
     compiled: bool,
     secrets: SecretVersions,
+    sync: Sync,
     /// The resource version of the last write of ours: what was seen before it says nothing new about the status.
     written: Option<u64>,
 }
@@ -142,9 +149,9 @@ impl Index {
                 object.tenant_id = Ok(id.clone());
             }
         }
-        let changed = before
-            .as_ref()
-            .is_none_or(|before| before.object.generation != object.generation || before.object.spec.is_ok() != object.spec.is_ok());
+        let changed = before.as_ref().map(|before| &before.object).is_none_or(|before| {
+            before.generation != object.generation || before.spec.is_ok() != object.spec.is_ok() || Self::resumes(before, &object)
+        });
         let mut entry = match before {
             Some(before) => before.succeeded_by(object),
             None => Entry {
@@ -156,20 +163,24 @@ impl Index {
                 key_report: None,
                 compiled: false,
                 secrets: SecretVersions::new(),
+                sync: Sync::Done,
                 written: None,
             },
         };
         if changed {
             match entry.object.tenant_id.as_ref().err().or(entry.object.spec.as_ref().err()) {
-                Some(rejection) => {
+                Some(rejection) if !entry.object.paused => {
                     entry.problems = vec![rejection.clone()];
                     entry.compiled = true;
                 }
-                None => {
+                _ => {
                     entry.compiled = false;
                     self.changes.unresolved.insert(key.clone());
                 }
             }
+        }
+        if entry.look_for_sync() {
+            self.changes.unresolved.insert(key.clone());
         }
         self.link(&entry);
         let id = entry.object.tenant_id.clone().ok();
@@ -207,12 +218,21 @@ impl Index {
 
     /// What resolving `key` needs; `None` when there is nothing to resolve.
     pub fn job(&self, key: &ObjectKey) -> Option<Job> {
-        let TenantObject { uid, generation, spec, tenant_id, deleted, .. } = &self.entries.get(key)?.object;
-        let wanted = tenant_id.is_ok() && deleted.is_none();
+        let entry = self.entries.get(key)?;
+        let TenantObject { uid, generation, spec, tenant_id, deleted, .. } = &entry.object;
+        let wanted = tenant_id.is_ok() && deleted.is_none() && entry.may_compile();
         let spec = spec.as_ref().ok().filter(|_| wanted)?;
         let class = self.classes.choose(key, spec.class_name.as_deref())?;
         let key_sets = self.key_sets.of(spec)?;
-        Some(Job { key: key.clone(), uid: uid.clone(), generation: *generation, spec: Arc::clone(spec), class, key_sets })
+        Some(Job {
+            key: key.clone(),
+            uid: uid.clone(),
+            generation: *generation,
+            spec: Arc::clone(spec),
+            class,
+            key_sets,
+            sync: entry.sync.asked().cloned(),
+        })
     }
 
     /// Takes up what `job` came to. `None` when the object has moved on meanwhile, and is to be resolved anew anyway.
@@ -222,6 +242,9 @@ impl Index {
             return None;
         }
         entry.secrets = resolution.secrets;
+        if !entry.takes(resolution.outcome.as_ref().ok()) {
+            return None;
+        }
         entry.compiled = true;
         let outcome = match resolution.outcome {
             Ok(message) => {
@@ -242,6 +265,8 @@ impl Index {
         let id = entry.object.tenant_id.clone().ok();
         self.changes.touched.insert(job.key.clone());
         self.refresh(id);
+        let again = self.synced(job);
+        self.changes.again.extend(again);
         Some(outcome)
     }
 
@@ -249,6 +274,7 @@ impl Index {
     pub fn status_written(&mut self, key: &ObjectKey, uid: &str, status: RealtimeTenantStatus, resource_version: Option<&str>) {
         if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.object.uid == uid) {
             entry.status = Some(status);
+            entry.look_for_sync();
             entry.written = resource_version.and_then(|version| version.parse().ok());
         }
     }

@@ -3,12 +3,13 @@
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt, future};
+pub use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
+    api::coordination::v1::LeaseSpec,
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::PostParams,
     runtime::{WatchStreamExt, watcher::watch_object},
 };
@@ -18,6 +19,27 @@ use crate::{
     events::REPORTER,
     lease::Store,
 };
+
+/// The annotation by which someone says which tenants are to be removed although they are most of all.
+pub const REMOVE_TENANTS: &str = "carillon.dev/remove-tenants";
+
+/// What people see of the Lease and say on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseSeen {
+    /// Its UID.
+    pub uid: String,
+    /// The value of [`REMOVE_TENANTS`].
+    pub remove: Option<String>,
+}
+
+/// Follows what people say on the Lease.
+pub fn follow(client: &Client, namespace: &str, name: &str) -> Pin<Box<dyn Stream<Item = LeaseSeen> + Send>> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let seen =
+        |lease: Lease| LeaseSeen { remove: lease.annotations().get(REMOVE_TENANTS).cloned(), uid: lease.metadata.uid.unwrap_or_default() };
+    let changes = watch_object(api, name).default_backoff();
+    changes.filter_map(move |change| future::ready(change.ok().flatten().map(seen))).boxed()
+}
 
 /// One Lease in the API server.
 #[derive(Debug)]

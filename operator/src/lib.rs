@@ -17,6 +17,7 @@ mod boot;
 mod claims;
 mod classes;
 mod controller;
+mod definitions;
 mod deletion;
 mod desired;
 mod election;
@@ -25,6 +26,7 @@ mod facts;
 #[cfg(test)]
 mod fixtures;
 mod fleet;
+mod fuse;
 mod gather;
 mod health;
 mod index;
@@ -51,6 +53,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 pub use args::{Args, LogFormat};
+use carillon_tenant::protocol::Versions;
 pub use jwks::JwksArgs;
 use tokio::{
     net::TcpListener,
@@ -87,10 +90,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         identity: Arc::new(identity),
         desired: desired_receiver,
         reports: report_sender,
+        spoken: Versions::SPOKEN,
         exchanges: Arc::new(Semaphore::new(pusher::EXCHANGES_MAX)),
         metrics: Arc::clone(&metrics),
     };
-    let store = lease_store::KubernetesLease::new(client.clone(), &args.namespace, args.lease_name);
+    let store = lease_store::KubernetesLease::new(client.clone(), &args.namespace, args.lease_name.clone());
     let identity = args.identity.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
     let told = status_api::Source { replica: identity.clone(), desired: pushers.desired.clone(), fleet: fleet_receiver };
     let (elector, term) = lease::Elector::new(store, identity.clone(), readiness.clone(), Arc::clone(&metrics));
@@ -106,6 +110,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         reports,
         session_key,
         term,
+        lease_name: args.lease_name,
         readiness: readiness.clone(),
         events,
         fetcher,
@@ -117,10 +122,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let status_listener = status_api::listen(args.status_listen).await?;
     let status = status_listener.local_addr().context("--status-listen")?;
     tracing::info!(identity, namespace = args.namespace, service = args.admin_service, %health, %status, "started");
-    let health = health::serve(listener, readiness, metrics, shutdown.clone());
+    let health = health::serve(listener, readiness.clone(), Arc::clone(&metrics), shutdown.clone());
     let status = status_api::serve(status_listener, told, shutdown.clone());
     let candidacy = CancellationToken::new();
-    let elector = tokio::spawn(elector.run(candidacy.clone()));
+    let definitions = definitions::agree(client.clone(), readiness.clone(), Arc::clone(&metrics));
+    let elector = {
+        let candidacy = candidacy.clone();
+        // One that doesn't fit what is installed leaves the lead to one that does.
+        tokio::spawn(async move {
+            if candidacy.run_until_cancelled(definitions).await.is_some() {
+                elector.run(candidacy).await;
+            }
+        })
+    };
     let controller = async {
         controller::run(client, &args.namespace, &args.admin_service, parts, shutdown).await;
         // Only now, when nothing is written or pushed any more, may another lead.

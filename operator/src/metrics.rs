@@ -41,6 +41,8 @@ pub struct Metrics {
     leader: Gauge,
     jwks_fetches: Family<WordLabel, Counter>,
     jwks_oldest: OldestFetch,
+    fuse_blown: Gauge,
+    definitions_lack: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -162,6 +164,8 @@ label_values!(
         Unprogrammed = "unprogrammed",
         /// The last exchange with it failed.
         Troubled = "troubled",
+        /// It speaks no version of the push protocol that the operator speaks.
+        Incompatible = "incompatible",
     }
 );
 
@@ -180,6 +184,8 @@ label_values!(
         Rejected = "rejected",
         /// There is no server pod.
         NoServers = "no_servers",
+        /// It has changed since it was paused.
+        Paused = "paused",
         /// Its object is being deleted.
         Deleting = "deleting",
     }
@@ -241,6 +247,8 @@ impl Default for Metrics {
             leader: Gauge::default(),
             jwks_fetches: Family::default(),
             jwks_oldest: OldestFetch::default(),
+            fuse_blown: Gauge::default(),
+            definitions_lack: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("carillon_operator_reconciles", "Tenants resolved and compiled", metrics.reconciles.clone());
@@ -260,6 +268,10 @@ impl Default for Metrics {
         registry.register("carillon_operator_leader", "1 on the replica that leads", metrics.leader.clone());
         registry.register("carillon_operator_jwks_fetches", "Fetches of key sets", metrics.jwks_fetches.clone());
         registry.register_collector(Box::new(metrics.jwks_oldest.clone()));
+        let help = "1 while the removal of most tenants is held until someone says that it is meant";
+        registry.register("carillon_operator_fuse_blown", help, metrics.fuse_blown.clone());
+        let help = "Fields that the installed custom resource definitions lack";
+        registry.register("carillon_operator_definitions_missing_fields", help, metrics.definitions_lack.clone());
         registry.register_collector(Box::new(Process));
         // Series exist from the start, so that rates over them do, too.
         for outcome in Outcome::ALL {
@@ -350,6 +362,16 @@ impl Metrics {
     /// When that key set was fetched with success which was so longest ago.
     pub fn jwks_oldest(&self, oldest: Option<Instant>) {
         *self.jwks_oldest.0.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+    }
+
+    /// Whether the fuse is blown.
+    pub fn fuse_blown(&self, blown: bool) {
+        self.fuse_blown.set(blown.into());
+    }
+
+    /// How many fields the installed definitions lack.
+    pub fn definitions_lack(&self, fields: usize) {
+        self.definitions_lack.set(i64::try_from(fields).unwrap_or(i64::MAX));
     }
 
     /// A Kubernetes Event was not recorded.
@@ -469,6 +491,8 @@ mod tests {
             "carillon_operator_jwks_fetches_total{result=\"address_refused\"} 0",
             "carillon_operator_change_duration_seconds_bucket{le=\"0.3\",stage=\"acknowledged\"} 1",
             "carillon_operator_change_duration_seconds_count{stage=\"programmed\"} 0",
+            "carillon_operator_fuse_blown 0",
+            "carillon_operator_definitions_missing_fields 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use carillon_crds::{FINALIZER, RealtimeTenantSpec, RealtimeTenantStatus};
+use carillon_crds::{FINALIZER, PAUSED_ANNOTATION, RealtimeTenantSpec, RealtimeTenantStatus, SYNC_ANNOTATION, SYNC_BYTES_MAX};
 use carillon_tenant::{Rejection, RejectionCode, TenantId, compile};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
@@ -44,6 +44,10 @@ pub struct TenantObject {
     pub deleted: Option<Timestamp>,
     /// `metadata.finalizers`.
     pub finalizers: Vec<String>,
+    /// By annotation: it stays as it is in force.
+    pub paused: bool,
+    /// By annotation: what its last sync was asked for with.
+    pub sync: Option<String>,
     /// The tenant id it asks for, or why it can't have one.
     pub tenant_id: Result<TenantId, Rejection>,
     /// The spec, or why it can't be read.
@@ -63,6 +67,9 @@ impl From<DynamicObject> for TenantObject {
     fn from(object: DynamicObject) -> Self {
         let DynamicObject { metadata, mut data, .. } = object;
         let name = metadata.name.unwrap_or_default();
+        let annotation = |name| metadata.annotations.as_ref()?.get(name);
+        let paused = annotation(PAUSED_ANNOTATION).is_some_and(|value| value == "true");
+        let sync = annotation(SYNC_ANNOTATION).map(|value| value[..value.floor_char_boundary(SYNC_BYTES_MAX)].to_owned());
         let status = data.get_mut("status").map(Value::take).and_then(|status| serde_json::from_value(status).ok());
         let spec = data.get_mut("spec").map_or(Value::Null, Value::take);
         let asked_id = spec.get("tenantId").and_then(Value::as_str).map(str::to_owned);
@@ -79,6 +86,8 @@ impl From<DynamicObject> for TenantObject {
             created: metadata.creation_timestamp.map_or(Timestamp::MIN, |time| time.0),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
             finalizers: metadata.finalizers.unwrap_or_default(),
+            paused,
+            sync,
             tenant_id,
             spec,
             status,

@@ -8,7 +8,7 @@ mod usage;
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_tenant::{Change, TenantId};
+use carillon_tenant::{Change, TenantId, protocol::Versions};
 use rand::RngExt;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -49,6 +49,8 @@ pub struct Context {
     pub reports: mpsc::Sender<Report>,
     /// [`EXCHANGES_MAX`] permits.
     pub exchanges: Arc<Semaphore>,
+    /// The versions of the push protocol that the operator speaks.
+    pub spoken: Versions,
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -62,6 +64,8 @@ pub enum Report {
     Usage(PodUid, Touched),
     /// Tokens of them were refused for a `kid` that the pod doesn't know.
     UnknownKids(Vec<(TenantId, Vec<String>)>),
+    /// The pod would lose these, which is too much: it is pushed nothing before something else is desired.
+    Excess(PodUid, Vec<TenantId>),
 }
 
 /// The handle of a pod's task, which ends when the handle is dropped.
@@ -89,6 +93,7 @@ impl Pusher {
             context,
             term: term.clone(),
             known: false,
+            protocol_version: 0,
             failures: 0,
             asked: Instant::now(),
             usage_due: usage::first(),
@@ -135,6 +140,8 @@ struct Task {
     term: Term,
     /// False: the pod must be asked before anything is pushed.
     known: bool,
+    /// The one that the pod and the operator have in common.
+    protocol_version: u32,
     failures: u32,
     asked: Instant,
     usage_due: Instant,
@@ -164,7 +171,13 @@ impl Task {
             self.ask().await?;
         }
         let Some(desired) = self.context.desired.borrow_and_update().clone() else { return Ok(Step::Done) };
-        let Some(plan) = self.ledger.plan(&desired) else { return Ok(Step::Done) };
+        let Some(plan) = self.ledger.plan(&desired).map(|plan| plan.spoken_in(self.protocol_version)) else { return Ok(Step::Done) };
+        if let Some(excess) = self.ledger.excess(&desired) {
+            tracing::warn!(pod = self.pod.borrow().name, tenants = excess.len(), "nothing pushed: it would take most tenants from the pod");
+            // Fails only when the operator ends.
+            let _ = self.context.reports.send(Report::Excess(self.uid.clone(), excess)).await;
+            return Ok(Step::Done);
+        }
         let started = Instant::now();
         let pushed = self.push(&desired, &plan).await;
         self.context.metrics.pushed(PushResult::from(&pushed), started.elapsed());
@@ -178,10 +191,11 @@ impl Task {
     async fn ask(&mut self) -> Result<(), Trouble> {
         let address = self.address();
         self.asked = Instant::now();
-        let state = {
+        let (state, protocol_version) = {
             let _permit = self.context.exchanges.acquire().await;
-            self.client.state(address).await?
+            self.client.state(address, self.context.spoken).await?
         };
+        self.protocol_version = protocol_version;
         if state.position.epoch > self.term.epoch() {
             return Err(Trouble::StaleEpoch(state.position.epoch));
         }
@@ -206,8 +220,8 @@ impl Task {
         let _permit = self.context.exchanges.acquire().await;
         let answer = match plan {
             Plan::Snapshot => {
-                let desired = Arc::clone(desired);
-                let body = tokio::task::spawn_blocking(move || desired.snapshot()).await.map_err(|_| Trouble::Malformed)?;
+                let (desired, version) = (Arc::clone(desired), self.protocol_version);
+                let body = tokio::task::spawn_blocking(move || desired.snapshot(version)).await.map_err(|_| Trouble::Malformed)?;
                 self.client.put_snapshot(address, sendable(body)?).await?
             }
             Plan::Delta(delta) => self.client.patch_delta(address, sendable(Body::encode(delta))?).await?,

@@ -183,6 +183,8 @@ mod tests {
                 conflict: None,
                 problems: Vec::new(),
                 readable: true,
+                pause: None,
+                synced: None,
                 suspended: false,
                 version: Some("1-00000001".to_owned()),
                 kept: false,

@@ -31,6 +31,8 @@ pub struct Job {
     pub class: ClassOutcome,
     /// What is known of the key sets it names.
     pub key_sets: KeySets,
+    /// The sync that waits for this.
+    pub sync: Option<String>,
 }
 
 /// What a tenant came to.

@@ -9,6 +9,7 @@ use k8s_openapi::{
 
 use crate::{
     acks::Standing,
+    index::Pause,
     metrics::TenantState,
     usage::{self, Usage, saturation},
 };
@@ -29,6 +30,10 @@ pub struct Facts {
     pub problems: Vec<Rejection>,
     /// False when the spec can't even be read, so that nothing can be said about its references.
     pub readable: bool,
+    /// How it stands to its resource, when it is paused.
+    pub pause: Option<Pause>,
+    /// The sync that every pod has acknowledged, if there is one.
+    pub synced: Option<String>,
     /// True when what pods are asked to run is suspended.
     pub suspended: bool,
     /// What pods are asked to run or, when nothing compiles any more, to keep.
@@ -93,6 +98,7 @@ pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Times
             .and_then(|_| Some(facts.key_report.as_ref()?.keys.clone()))
             .unwrap_or_else(|| previous.filter(|_| version.is_some()).map(|previous| previous.keys.clone()).unwrap_or_default()),
         usage: version.and_then(|_| usage::next(facts.usage.as_ref(), used, now)),
+        observed_sync: facts.synced.clone().or_else(|| previous?.observed_sync.clone()),
         conditions: conditions.into_iter().flatten().collect(),
     };
     // What is written anyway tells the newest.
@@ -116,6 +122,7 @@ pub fn tenant_state(status: &RealtimeTenantStatus) -> TenantState {
         reason if reason == Reason::Conflicted.as_str() => TenantState::Conflicted,
         reason if reason == Reason::Rejected.as_str() => TenantState::Rejected,
         reason if reason == Reason::NoServers.as_str() => TenantState::NoServers,
+        reason if reason == Reason::Paused.as_str() => TenantState::Paused,
         _ => TenantState::Invalid,
     }
 }
@@ -129,6 +136,10 @@ fn accepted(facts: &Facts) -> Verdict {
     if let Some(conflict) = &facts.conflict {
         return Verdict::new("False", Reason::Conflicted, conflict);
     }
+    if facts.pause == Some(Pause::Behind) {
+        let message = "Paused by annotation: what the resource says now was not looked at, and server pods keep configVersion.";
+        return Verdict::new("Unknown", Reason::Paused, message);
+    }
     let problems = facts.problems.iter().filter(|problem| problem.code.condition() == ConditionType::Accepted);
     match summary(problems) {
         Some((reason, message)) => Verdict::new("False", reason, message),
@@ -137,6 +148,9 @@ fn accepted(facts: &Facts) -> Verdict {
 }
 
 fn resolved(facts: &Facts) -> Verdict {
+    if facts.pause == Some(Pause::Behind) {
+        return Verdict::new("Unknown", Reason::Paused, "Paused by annotation: references were not looked at.");
+    }
     if !facts.readable {
         return Verdict::new("Unknown", Reason::Invalid, "The spec can't be read.");
     }
@@ -184,6 +198,10 @@ fn ready(facts: &Facts, of: [&Verdict; 3]) -> Verdict {
     match of.into_iter().find(|verdict| !verdict.holds()) {
         Some(verdict) => Verdict::new("False", verdict.reason, verdict.message.clone()),
         None if facts.suspended => Verdict::new("True", Reason::Suspended, "Suspended by spec.suspended: nobody may connect."),
+        None if facts.pause.is_some() => {
+            let message = "The tenant is served as the resource says. Paused by annotation: changes are not taken up.";
+            Verdict::new("True", Reason::Paused, message)
+        }
         None => Verdict::new("True", Reason::Ready, "The tenant is served as the resource says."),
     }
 }
@@ -277,6 +295,8 @@ mod tests {
             conflict: None,
             problems: Vec::new(),
             readable: true,
+            pause: None,
+            synced: None,
             suspended: false,
             version: Some("3-00000001".to_owned()),
             kept: false,
@@ -362,6 +382,16 @@ mod tests {
                 (["False/Invalid", "Unknown/Invalid", "True/Programmed", "False/Invalid"], Some("2/2")),
             ),
             (
+                "paused",
+                Facts { pause: Some(Pause::InForce), ..facts() },
+                (["True/Accepted", "True/ResolvedRefs", "True/Programmed", "True/Paused"], Some("2/2")),
+            ),
+            (
+                "changed while it is paused",
+                Facts { pause: Some(Pause::Behind), ..facts() },
+                (["Unknown/Paused", "Unknown/Paused", "True/Programmed", "False/Paused"], Some("2/2")),
+            ),
+            (
                 "another holds the id",
                 Facts { conflict: Some("held by n/older".to_owned()), ..facts() },
                 (["False/Conflicted", "True/ResolvedRefs", "False/Conflicted", "False/Conflicted"], None),
@@ -401,6 +431,15 @@ mod tests {
         assert_eq!(kept.effective, quotas("gold"), "nothing but the version is known after a restart");
         assert_eq!(status(&Facts { effective: quotas("tin"), ..facts() }, Some(&first), at(1)).effective, quotas("tin"));
         assert_eq!(status(&Facts { version: None, ..facts() }, Some(&first), at(1)).effective, None);
+    }
+
+    #[test]
+    fn the_last_sync_stays_told() {
+        let first = status(&Facts { synced: Some("once".to_owned()), ..facts() }, None, at(0));
+        assert_eq!(first.observed_sync.as_deref(), Some("once"));
+        assert_eq!(status(&facts(), Some(&first), at(1)), first);
+        let second = status(&Facts { synced: Some("twice".to_owned()), ..facts() }, Some(&first), at(1));
+        assert_eq!(second.observed_sync.as_deref(), Some("twice"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the operator talks to: the routes of the admin port. Whoever comes here has shown the operator's certificate.
 
+mod parse;
+
 use std::{
     io::{self, Read},
     sync::Arc,
@@ -14,16 +16,19 @@ use axum::{
     routing::{get, patch, put},
 };
 use bytes::Bytes;
-use carillon_tenant::push::{
-    Answer, Conflict, ConflictCode, DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, Snapshot,
-    State, USAGE_PATH, UsageReport,
+use carillon_tenant::{
+    protocol::Versions,
+    push::{
+        Answer, Conflict, ConflictCode, DELTA_PATH, Delta, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH, Snapshot, State,
+        USAGE_PATH, UsageReport,
+    },
 };
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
+use self::parse::{Push, parse};
 use crate::config_store::ConfigStore;
 
 /// Pushes that are read and applied at a time. Each may be as large as [`PUSH_BYTES_MAX`]; a leader that has just been replaced may
@@ -82,7 +87,7 @@ async fn push<P: Push>(api: &Api, request: Request, apply: impl FnOnce(P) -> Res
         let body = read(body).await?;
         let applied = spawn_blocking(move || {
             let body = if gzip { unpack(&body)?.into() } else { body };
-            parse(&body).map(apply)
+            parse(&body, Versions::SPOKEN).map(apply)
         });
         applied.await.unwrap_or_else(|_| {
             let error = PushError { code: "internal".to_owned(), message: "the push could not be applied".to_owned() };
@@ -140,54 +145,4 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, Refused> {
         Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(too_large()),
         Err(_) => Err(malformed("the body is not gzip, though Content-Encoding says so")),
     }
-}
-
-trait Push: DeserializeOwned + Send + 'static {
-    fn protocol_version(&self) -> u32;
-}
-
-impl Push for Snapshot {
-    fn protocol_version(&self) -> u32 {
-        self.protocol_version
-    }
-}
-
-impl Push for Delta {
-    fn protocol_version(&self) -> u32 {
-        self.protocol_version
-    }
-}
-
-fn parse<P: Push>(body: &[u8]) -> Result<P, Refused> {
-    /// What every version of the protocol begins with.
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Versioned {
-        protocol_version: u32,
-    }
-
-    let other_version = |version: u32| {
-        let message = format!("this server speaks version {PROTOCOL_VERSION} of the protocol, the push is of version {version}");
-        refused(StatusCode::BAD_REQUEST, "protocol_version", message)
-    };
-    match serde_json::from_slice::<P>(body) {
-        Ok(push) if push.protocol_version() == PROTOCOL_VERSION => Ok(push),
-        Ok(push) => Err(other_version(push.protocol_version())),
-        // A push of another version may hold anything else.
-        Err(error) => match serde_json::from_slice::<Versioned>(body) {
-            Ok(Versioned { protocol_version }) if protocol_version != PROTOCOL_VERSION => Err(other_version(protocol_version)),
-            _ => Err(malformed(describe::<P>(body, &error))),
-        },
-    }
-}
-
-/// Where a body is wrong, and in which way. The parser's own words may quote what they found, and that may be a key.
-fn describe<P: Push>(body: &[u8], error: &serde_json::Error) -> String {
-    let path = serde_path_to_error::deserialize::<_, P>(&mut serde_json::Deserializer::from_slice(body)).err();
-    let path = path.map(|error| error.path().to_string()).unwrap_or_default();
-    let problem = match error.classify() {
-        serde_json::error::Category::Data => "is not what the protocol says",
-        _ => "is not JSON",
-    };
-    format!("{path} {problem}, at line {} column {}", error.line(), error.column())
 }

@@ -12,6 +12,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
     Change, Code, ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
+    protocol::Versions,
     push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
@@ -132,7 +133,8 @@ impl ConfigStore {
         let position = if self.is_unconfirmed() { Position::default() } else { *self.0.position.lock().expect("no panic under this lock") };
         let view = self.view();
         State {
-            protocol_version: carillon_tenant::push::PROTOCOL_VERSION,
+            protocol_version: Versions::SPOKEN.minimum,
+            protocol_versions: Some(Versions::SPOKEN),
             boot_id: self.0.boot_id.clone(),
             programmed: view.settings.is_some(),
             position,

@@ -13,6 +13,7 @@ mod jwks;
 mod jwt_policy;
 mod key_report;
 mod origin;
+pub mod protocol;
 pub mod push;
 mod quota;
 mod quota_fields;

@@ -11,14 +11,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Code, ConfigVersion, OriginPattern, Position, Quotas, RejectionCode, SecretBytes, TenantId, jwt_policy::JwtMessage,
+    Code, ConfigVersion, OriginPattern, Position, Quotas, RejectionCode, SecretBytes, TenantId,
+    jwt_policy::JwtMessage,
+    protocol::{self, Versions},
     revocation::RevocationMessage,
 };
 
-/// The version of this protocol. A server answers a push of another version with 400 and the code `protocol_version`.
+/// The latest version of this protocol; [`Versions::SPOKEN`] are all that are spoken. A server answers a push of another version with 400
+/// and the code `protocol_version`. Every version has gzip for the bodies of pushes.
 ///
 /// What was added before the first release is of version 1. After it, whatever a server of the version before would refuse or
-/// misunderstand makes another version.
+/// misunderstand makes another version: pushes hold no field that their reader doesn't know, because what is not understood would not be
+/// enforced. Answers may hold more than their reader knows, which it ignores.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// `GET`: the server's [`State`].
 pub const STATE_PATH: &str = "/v1/config/state";
@@ -90,7 +94,7 @@ impl FleetSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Snapshot {
-    /// [`PROTOCOL_VERSION`].
+    /// The version of this push.
     pub protocol_version: u32,
     /// Where this leads to. A server that was brought further answers 409 and a [`Conflict`].
     pub position: Position,
@@ -106,7 +110,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Delta {
-    /// [`PROTOCOL_VERSION`].
+    /// The version of this push.
     pub protocol_version: u32,
     /// Where this leads to. A server that was brought further answers 409 and a [`Conflict`].
     pub position: Position,
@@ -122,8 +126,11 @@ pub struct Delta {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// [`PROTOCOL_VERSION`].
+    /// The lowest version that the server speaks.
     pub protocol_version: u32,
+    /// Every version that it speaks; absent: only the one above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol_versions: Option<Versions>,
     /// Drawn anew each time the server's process starts.
     pub boot_id: String,
     /// False until the first snapshot: the server serves nobody.
@@ -172,7 +179,8 @@ pub struct Rejected {
     pub tenant_id: TenantId,
     /// The version that was refused.
     pub config_version: ConfigVersion,
-    /// A stable word.
+    /// A stable word; one that is not known is read as `Invalid`.
+    #[serde(deserialize_with = "protocol::known_or_invalid")]
     pub code: RejectionCode,
     /// The field of the resource that is to blame.
     pub field: String,
@@ -207,7 +215,8 @@ pub struct TenantUsage {
     /// What the whole fleet counts, users and rooms each once; absent while this server doesn't know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetUsage>,
-    /// Quotas by which this server refused something within the last minute, or would have.
+    /// Quotas by which this server refused something within the last minute, or would have; those that are not known are left out.
+    #[serde(deserialize_with = "protocol::known_only")]
     pub limited: Vec<Code>,
     /// Names of keys by which tokens were refused that nobody knows, since this was last asked: a few, and each is told once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

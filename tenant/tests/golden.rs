@@ -7,6 +7,7 @@ use carillon_crds::{Limit, OnExpiry, RealtimeTenantSpec};
 use carillon_tenant::{
     Code, ConfigVersion, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
     compile::compile,
+    protocol::{Greeting, Versions},
     push::{
         Answer, Applied, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State,
         TenantUsage, UsageReport, digest,
@@ -152,7 +153,8 @@ fn pushes_and_answers() {
         },
     );
     let state = State {
-        protocol_version: PROTOCOL_VERSION,
+        protocol_version: Versions::SPOKEN.minimum,
+        protocol_versions: Some(Versions::SPOKEN),
         boot_id: "00c0ffee".into(),
         programmed: true,
         position,
@@ -185,6 +187,36 @@ fn pushes_and_answers() {
         "push-error.json",
         &PushError { code: "malformed".into(), message: "position is not what the protocol says, at line 1 column 40".into() },
     );
+}
+
+/// `golden/v<version>` keeps what a version that is still spoken said when it was the latest: a copy of `golden` at its last release.
+#[test]
+fn what_older_versions_said_is_read() {
+    fn read<T: Serialize + DeserializeOwned>(version: u32, name: &str) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v{version}/{name}.json"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_str::<T>(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    for version in (1..PROTOCOL_VERSION).filter(|version| Versions::SPOKEN.contains(*version)) {
+        read::<TenantMessage>(version, "tenant");
+        read::<Snapshot>(version, "snapshot");
+        read::<Delta>(version, "delta");
+        read::<State>(version, "state");
+        read::<Answer>(version, "answer");
+        read::<Conflict>(version, "conflict");
+        read::<UsageReport>(version, "usage");
+        read::<PushError>(version, "push-error");
+    }
+}
+
+/// Before servers told a range, they told one version.
+#[test]
+fn a_state_without_a_range_is_read() {
+    let text = include_str!("../golden/older/state.json");
+    let state: State = serde_json::from_str(text).unwrap();
+    assert_eq!((state.protocol_version, state.protocol_versions), (1, None));
+    let greeting: Greeting = serde_json::from_str(text).unwrap();
+    assert_eq!(Versions::SPOKEN.common(greeting.versions()), Some(1));
 }
 
 #[test]

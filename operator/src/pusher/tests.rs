@@ -1,7 +1,9 @@
 //! The pusher against a server that speaks the push protocol over real mutual TLS.
 
+mod removals;
 mod report;
 mod terms;
+mod versions;
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +42,6 @@ use crate::{
 const SERVER_NAME: &str = "carillon-server";
 
 /// What the server runs, and what it was asked.
-#[derive(Default)]
 struct Model {
     boots: u32,
     fleet_digest: Option<String>,
@@ -56,6 +57,31 @@ struct Model {
     /// Told once.
     unknown_kids: Vec<String>,
     usage_asks: u32,
+    speaks: Versions,
+    /// As servers did before they told all versions they speak.
+    names_one_version: bool,
+    heard: Vec<u32>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            boots: 0,
+            fleet_digest: None,
+            position: Position::default(),
+            applied: BTreeMap::new(),
+            refuses: None,
+            requests: Vec::new(),
+            failures: Vec::new(),
+            gzipped: 0,
+            connections: None,
+            unknown_kids: Vec::new(),
+            usage_asks: 0,
+            speaks: Versions::SPOKEN,
+            names_one_version: false,
+            heard: Vec::new(),
+        }
+    }
 }
 
 impl Model {
@@ -71,7 +97,8 @@ impl Model {
         let applied =
             |(tenant, version): (&TenantId, &ConfigVersion)| Applied { tenant_id: tenant.clone(), config_version: version.clone() };
         State {
-            protocol_version: 1,
+            protocol_version: self.speaks.minimum,
+            protocol_versions: Some(self.speaks).filter(|_| !self.names_one_version),
             boot_id: self.boot_id(),
             programmed: self.fleet_digest.is_some(),
             position: self.position,
@@ -128,6 +155,7 @@ impl Model {
                 if let Some(refused) = self.refuse_stale(snapshot.position) {
                     return refused;
                 }
+                self.heard.push(snapshot.protocol_version);
                 self.fleet_digest = Some(snapshot.fleet.digest());
                 let wanted: Vec<_> = snapshot.tenants.iter().map(|message| &message.tenant_id).chain(&snapshot.keep).cloned().collect();
                 self.applied.retain(|tenant, _| wanted.contains(tenant));
@@ -141,6 +169,7 @@ impl Model {
                 if delta.base_digest != self.digest() {
                     return self.conflict(ConflictCode::BaseDigest);
                 }
+                self.heard.push(delta.protocol_version);
                 self.applied.retain(|tenant, _| !delta.removals.contains(tenant));
                 serde_json::to_vec(&self.take(delta.upserts))
             }
@@ -252,6 +281,10 @@ struct Operator {
 
 impl Operator {
     fn start(authority: &Authority, address: SocketAddr, first: Option<Desired>) -> Self {
+        Self::speaking(authority, address, first, Versions::SPOKEN)
+    }
+
+    fn speaking(authority: &Authority, address: SocketAddr, first: Option<Desired>, spoken: Versions) -> Self {
         static DIRECTORIES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = DIRECTORIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("carillon-pusher-{}-{number}", std::process::id()));
@@ -264,6 +297,7 @@ impl Operator {
             reports: sender,
             exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)),
             metrics: Arc::default(),
+            spoken,
         };
         let pod = Pod { name: "server-0".to_owned(), address, ready: false };
         let (until, term) = watch::channel(Instant::now() + Duration::from_secs(3600));
@@ -344,7 +378,7 @@ async fn a_restarted_operator_pushes_nothing_to_a_pod_that_runs_everything() {
     operator.until_programmed(&messages[0]).await;
     // The next change shows that nothing came between.
     let newer = message("tenant-0", 2);
-    operator.publish(std::slice::from_ref(&newer), &[]);
+    operator.publish(&[std::slice::from_ref(&newer), &messages[1..]].concat(), &[]);
     operator.until_programmed(&newer).await;
     assert_eq!(server.model().requests, ["GET /v1/config/state", "PATCH /v1/config"]);
 }
@@ -488,4 +522,18 @@ async fn a_pod_that_does_not_know_what_tenants_use_is_well() {
     let model = server.model();
     assert_eq!((model.usage_asks, model.requests.len()), (1, 3), "{:?}", model.requests);
     assert_eq!(server.connections.lock().unwrap().len(), 1, "the connection is kept");
+}
+
+#[tokio::test]
+async fn a_tenant_is_pushed_again_when_that_was_asked_for() {
+    let (authority, server) = server().await;
+    let messages = [message("a", 1), message("b", 1)];
+    let mut operator = Operator::start(&authority, server.address, Some(desired(&messages, &[])));
+    operator.until_programmed(&messages[1]).await;
+    operator.pusher.ledger.push_again(&id("a"));
+    operator.publish(&messages, &[]);
+    while operator.pusher.ledger.owes(&id("a")) {
+        tokio::time::timeout(Duration::from_secs(20), operator.reports.recv()).await.expect("in time");
+    }
+    assert_eq!(server.model().requests[2..], ["PATCH /v1/config"]);
 }

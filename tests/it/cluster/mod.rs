@@ -1,10 +1,12 @@
 //! Stories on a real Kubernetes, over the chart as it is installed. `make e2e-cluster` runs them, one after the other.
 
+mod annotations;
 mod changes;
 mod classes;
 mod definition;
 mod failures;
 mod install;
+mod keys;
 mod leaders;
 mod status;
 mod upgrade;

@@ -1,0 +1,19 @@
+//! What a push would take from a pod.
+
+use carillon_tenant::TenantId;
+
+use super::Ledger;
+use crate::{desired::Desired, fuse::too_many};
+
+impl Ledger {
+    /// What bringing the pod to `desired` would take from it, when that is [too much](crate::fuse): nothing is pushed then. What was
+    /// released doesn't count.
+    pub fn excess(&self, desired: &Desired) -> Option<Vec<TenantId>> {
+        let record = self.lock();
+        let known = record.known.as_ref()?;
+        let stays =
+            |tenant: &TenantId| desired.tenants.contains_key(tenant) || desired.keep.contains(tenant) || desired.released.contains(tenant);
+        let removals: Vec<_> = known.applied.keys().filter(|tenant| !stays(tenant)).cloned().collect();
+        too_many(removals.len(), known.applied.len()).then_some(removals)
+    }
+}
