@@ -20,7 +20,7 @@ pub use self::{
     cut::Cut,
     operators::{Credentials, Operator},
     redis::Redis,
-    release::{NAMESPACE, OPERATORS, Pod, RELEASE, Release},
+    release::{NAMESPACE, OPERATORS, Pod, RELEASE, REPLICAS, Release},
     teams::{Team, Tenant},
 };
 pub use crate::eventually::eventually_async as eventually;

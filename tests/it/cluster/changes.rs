@@ -2,7 +2,7 @@
 
 use carillon_tests::{
     client::Client,
-    cluster::{Pod, Release, Team, clients_on_each, connect_to_each, refused_by_each},
+    cluster::{Pod, REPLICAS, Release, SLOW, Team, clients_on_each, connect_to_each, eventually, refused_by_each},
     tenants::secret_of,
     tokens::{claims, signed_by, token},
 };
@@ -155,4 +155,29 @@ async fn a_deleted_tenant_is_gone_from_every_pod_before_its_object_is() {
 
     bystanders.are_undisturbed().await;
     no_restart_since(&pods, &release).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes: make e2e-cluster"]
+async fn a_tenant_waits_for_no_fleet_that_is_not_there() {
+    let release = Release::ready().await;
+    let team = Team::new(&release.api).await;
+    let (tenant, other) = (team.tenant("acme").await, team.tenant("globex").await);
+
+    release.scale_servers(0).await;
+    eventually(SLOW, "no server pod is left", async || match release.pods().await.len() {
+        0 => Ok(()),
+        left => Err(left),
+    })
+    .await;
+    team.says(&other, "Programmed", "False", "NoServers").await;
+    // Sooner than the deadline after which an object goes whatever pods say.
+    team.delete(&tenant).await;
+    team.change_only(&other, &json!({"quotas": {"connections": {"max": 7}}})).await;
+
+    release.scale_servers(REPLICAS).await;
+    let pods = release.servers_ready().await;
+    team.in_force(&other).await;
+    clients_on_each(&pods, &token(&other.id, 1)).await;
+    refused_by_each(&pods, &token(&tenant.id, 1), "Authentication error").await;
 }
