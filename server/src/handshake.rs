@@ -160,12 +160,7 @@ fn authenticate(core: &Core, transport: &Transport, auth: Option<&Value>) -> Res
     if !origin_allowed(core, &config, transport) {
         return Err(refuse(Code::OriginRefused));
     }
-    let identity = token.verify(&config, unix_time()).map_err(|code| {
-        if code == Code::KeyUnknown {
-            token.kid().into_iter().for_each(|kid| tenant.unknown_kids.note(kid));
-        }
-        refuse(code)
-    })?;
+    let identity = tenant.verify(&token, &config, unix_time()).map_err(refuse)?;
     drop(config);
     Ok((tenant, identity))
 }

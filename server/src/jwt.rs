@@ -182,3 +182,8 @@ impl<'a> UnverifiedToken<'a> {
 fn algorithm_is(algorithm: jsonwebtoken::Algorithm, name: &str) -> bool {
     name.parse::<jsonwebtoken::Algorithm>().is_ok_and(|named| named == algorithm)
 }
+
+/// False for what is found, or may be, before the signature is verified: that tells of the tenant's keys.
+pub const fn is_proven(code: Code) -> bool {
+    !matches!(code, Code::KeyUnknown | Code::AlgorithmRefused | Code::TokenMalformed)
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::{
     fan_out::unix_time,
     grant::Grant,
-    jwt::{Identity, UnverifiedToken},
+    jwt::{Identity, UnverifiedToken, is_proven},
     session::Session,
 };
 
@@ -60,17 +60,10 @@ fn take(session: &Session, token: &str, now: i64) -> Result<Grant, Refused> {
     let config = session.tenant.config().clone();
     // Tenants may share a key, and a user has no business with another's token, nor with what is wrong with it.
     let own = is_of(session, &config, &token);
-    match token.verify(&config, now) {
+    match session.tenant.verify(&token, &config, now) {
         Ok(Identity { grant, .. }) if own => Ok(grant),
         Ok(_) => Err(Refused::exactly(Code::SignatureInvalid)),
-        Err(code) => {
-            if code == Code::KeyUnknown {
-                token.kid().into_iter().for_each(|kid| session.tenant.unknown_kids.note(kid));
-            }
-            // What is found before the signature is verified, or may be, tells of the tenant's keys.
-            let proven = !matches!(code, Code::KeyUnknown | Code::AlgorithmRefused | Code::TokenMalformed);
-            Err(Refused { code, told: if own && proven { code } else { Code::SignatureInvalid } })
-        }
+        Err(code) => Err(Refused { code, told: if own && is_proven(code) { code } else { Code::SignatureInvalid } }),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Publication, Room, Target, UnknownKids, rooms::QueueFull};
 use crate::{
     expiry::Expiries,
     fleet::Fleet,
+    jwt::{Identity, UnverifiedToken},
     metrics::{Metrics, TenantMetrics},
     quota::{
         Counts, Place, Settled,
@@ -50,7 +51,7 @@ pub struct Tenant {
     /// When its sessions' tokens expire.
     pub expiries: Expiries,
     /// By which keys tokens were signed that it has not.
-    pub unknown_kids: UnknownKids,
+    unknown_kids: UnknownKids,
     config: ArcSwap<TenantConfig>,
     everyone: Arc<Room>,
     state: Mutex<State>,
@@ -110,6 +111,19 @@ impl Tenant {
             tenant.part_from_fleet(tenant.fleet.pods(), &tenant.config().quotas);
         }
         tenant
+    }
+
+    /// Verifies a token as [`UnverifiedToken::verify`] does, and notes a name of a key that nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// The code of the first rule that is broken.
+    pub fn verify(&self, token: &UnverifiedToken<'_>, config: &TenantConfig, now: i64) -> Result<Identity, Code> {
+        token.verify(config, now).inspect_err(|code| {
+            if *code == Code::KeyUnknown {
+                token.kid().into_iter().for_each(|kid| self.unknown_kids.note(kid));
+            }
+        })
     }
 
     /// The configuration in force. Load it once per event, and finish with it.

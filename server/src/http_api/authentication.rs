@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use crate::{
     core::Core,
     fan_out::{Tenant, unix_time},
-    jwt::UnverifiedToken,
+    jwt::{UnverifiedToken, is_proven},
     problem::Problem,
 };
 
@@ -56,16 +56,8 @@ fn prove(tenant: Option<(&Tenant, &TenantConfig)>, id: &str, credentials: &str, 
         Err(_) => return Err(Code::SignatureInvalid),
     };
     let (tenant, config) = tenant.ok_or(Code::SignatureInvalid)?;
-    let identity = token.verify(config, unix_time()).map_err(|code| {
-        if code == Code::KeyUnknown {
-            token.kid().into_iter().for_each(|kid| tenant.unknown_kids.note(kid));
-        }
-        match code {
-            // What is found before the signature is verified, or may be.
-            Code::KeyUnknown | Code::AlgorithmRefused | Code::TokenMalformed => Code::SignatureInvalid,
-            proven => proven,
-        }
-    })?;
+    let identity =
+        tenant.verify(&token, config, unix_time()).map_err(|code| if is_proven(code) { code } else { Code::SignatureInvalid })?;
     // Tenants may share a key.
     match token.id_claim(&config.jwt.tenant_claim) {
         Some(tenant) if tenant == id => Ok(identity.service),
