@@ -1,7 +1,7 @@
 //! Starting while no operator is there, with what it last wrote for that.
 
 use std::{
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -86,8 +86,6 @@ fn read(directory: &Path) -> Result<Boot, ReadError> {
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-
     let mut packed = Vec::new();
     std::fs::File::open(path)?.take(SHARD_BYTES_MAX as u64 + 1).read_to_end(&mut packed)?;
     Ok(packed)

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read, Write},
+    io::{self, Read},
 };
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     ConfigVersion, Position, TenantId, TenantMessage,
+    protocol::{Versions, version_of},
     push::{FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot},
 };
 
@@ -31,7 +32,7 @@ pub const SHARD_KEY: &str = "shard";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Shard {
-    /// [`PROTOCOL_VERSION`].
+    /// The version of the push protocol that it is written in.
     pub protocol_version: u32,
     /// How many shards there are.
     pub shards: usize,
@@ -64,7 +65,7 @@ pub enum BootError {
     #[error("is damaged: {0}")]
     Damaged(&'static str),
     /// By an operator of another version.
-    #[error("is of version {0} of the protocol; this server speaks {PROTOCOL_VERSION}")]
+    #[error("is of version {0} of the protocol; this server speaks {spoken}", spoken = Versions::SPOKEN)]
     OtherVersion(u32),
     /// Not all there.
     #[error("{0} of {SHARDS} shards are there")]
@@ -91,7 +92,6 @@ impl Shard {
     pub fn pack(&self) -> Result<Vec<u8>, BootError> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         serde_json::to_writer(&mut encoder, self).expect("a shard serialises, and memory takes it");
-        encoder.flush().expect("memory takes it");
         let packed = encoder.finish().expect("memory takes it");
         if packed.len() > SHARD_BYTES_MAX { Err(BootError::TooLarge(packed.len())) } else { Ok(packed) }
     }
@@ -102,13 +102,6 @@ impl Shard {
     ///
     /// [`BootError`] when it is anything else.
     pub fn unpack(packed: &[u8]) -> Result<Self, BootError> {
-        /// What every version begins with.
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Versioned {
-            protocol_version: u32,
-        }
-
         let mut json = Vec::new();
         let read = GzDecoder::new(packed).take(UNPACKED_BYTES_MAX as u64 + 1).read_to_end(&mut json);
         match read {
@@ -118,10 +111,10 @@ impl Shard {
             Err(_) => return Err(BootError::Damaged("it is not gzip")),
         }
         let malformed = BootError::Damaged("it is not what the protocol says");
-        match serde_json::from_slice::<Versioned>(&json) {
-            Ok(Versioned { protocol_version: PROTOCOL_VERSION }) => serde_json::from_slice(&json).map_err(|_| malformed),
-            Ok(Versioned { protocol_version }) => Err(BootError::OtherVersion(protocol_version)),
-            Err(_) => Err(malformed),
+        match version_of(&json) {
+            Some(version) if Versions::SPOKEN.contains(version) => serde_json::from_slice(&json).map_err(|_| malformed),
+            Some(version) => Err(BootError::OtherVersion(version)),
+            None => Err(malformed),
         }
     }
 }
@@ -151,6 +144,8 @@ pub fn join(shards: Vec<Shard>) -> Result<Boot, BootError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::SecretBytes;
 

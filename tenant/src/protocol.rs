@@ -60,6 +60,18 @@ impl Greeting {
     }
 }
 
+/// The version of a message, whatever else it holds; `None` when it holds none.
+pub fn version_of(message: &[u8]) -> Option<u32> {
+    /// What the messages of every version hold.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned {
+        protocol_version: u32,
+    }
+
+    serde_json::from_slice(message).ok().map(|Versioned { protocol_version }| protocol_version)
+}
+
 /// Reads a code; a word that came with a later version is some reason to refuse, too.
 pub(crate) fn known_or_invalid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RejectionCode, D::Error> {
     let word = String::deserialize(deserializer)?;

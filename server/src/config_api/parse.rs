@@ -1,11 +1,11 @@
 //! From the bytes of a push to what it says, if it is of a version that is spoken here.
 
 use carillon_tenant::{
-    protocol::Versions,
+    protocol::{Versions, version_of},
     push::{Delta, Snapshot},
 };
 use http::StatusCode;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::{Refused, malformed, refused};
 
@@ -29,13 +29,6 @@ impl Push for Delta {
 
 /// Reads a push of one of the versions `spoken`.
 pub fn parse<P: Push>(body: &[u8], spoken: Versions) -> Result<P, Refused> {
-    /// What every version of the protocol begins with.
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Versioned {
-        protocol_version: u32,
-    }
-
     let other_version = |version: u32| {
         let message = format!("this server speaks {spoken} of the protocol, the push is of version {version}");
         refused(StatusCode::BAD_REQUEST, "protocol_version", message)
@@ -44,8 +37,8 @@ pub fn parse<P: Push>(body: &[u8], spoken: Versions) -> Result<P, Refused> {
         Ok(push) if spoken.contains(push.protocol_version()) => Ok(push),
         Ok(push) => Err(other_version(push.protocol_version())),
         // A push of another version may hold anything else.
-        Err(error) => match serde_json::from_slice::<Versioned>(body) {
-            Ok(Versioned { protocol_version }) if !spoken.contains(protocol_version) => Err(other_version(protocol_version)),
+        Err(error) => match version_of(body) {
+            Some(version) if !spoken.contains(version) => Err(other_version(version)),
             _ => Err(malformed(describe::<P>(body, &error))),
         },
     }

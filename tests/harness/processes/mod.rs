@@ -44,14 +44,7 @@ impl Processes {
 
     /// So many servers with `tenants`, on the Redis at `redis_url`.
     pub async fn start_on(redis_url: String, count: usize, tenants: &[Tenant]) -> Self {
-        let folder = Folder::new("fleet");
-        let authority = Authority::new();
-        authority.write_for_server(folder.path());
-        let (host, program) = (loopback::host(), server_binary().await);
-        let mut fleet = Self { redis: None, redis_url, host, authority, servers: Vec::new(), tenants: Vec::new(), folder };
-        for number in 0..count {
-            fleet.servers.push(Server::new(number, program.clone()));
-        }
+        let mut fleet = Self::prepare(redis_url, count).await;
         fleet.program(tenants);
         for number in 0..count {
             fleet.restart(number).await;
@@ -60,17 +53,28 @@ impl Processes {
         fleet
     }
 
+    /// So many servers, none of which runs yet.
+    async fn prepare(redis_url: String, count: usize) -> Self {
+        let folder = Folder::new("fleet");
+        let authority = Authority::new();
+        authority.write_for_server(folder.path());
+        let (host, program) = (loopback::host(), server_binary().await);
+        let servers = (0..count).map(|number| Server::new(number, program.clone())).collect();
+        Self { redis: None, redis_url, host, authority, servers, tenants: Vec::new(), folder }
+    }
+
     /// So many servers on a Redis of their own, that no operator comes to. One has written down `tenants` for them, `age` ago.
     ///
     /// # Panics
     ///
     /// When that can't be written down anew.
     pub async fn start_on_their_own(count: usize, tenants: &[Tenant], age: Duration) -> Self {
-        let mut fleet = Self::start(count, &[]).await;
+        let redis = Redis::start().await;
+        let url = redis.url();
+        let mut fleet = Self { redis: Some(redis), ..Self::prepare(url, count).await };
         boot::write(&fleet.folder.path().join("boot"), tenants, age);
         for number in 0..count {
-            let Self { redis_url, host, authority, servers, folder, .. } = &mut fleet;
-            servers[number].start(folder.path(), *host, authority, redis_url).await;
+            fleet.start_server(number).await;
         }
         fleet
     }
@@ -99,9 +103,13 @@ impl Processes {
 
     /// Starts a server anew where it was, and programs it.
     pub async fn restart(&mut self, server: usize) {
-        let Self { redis_url, host, authority, servers, tenants, folder, .. } = self;
+        self.start_server(server).await;
+        self.servers[server].push(&self.tenants).await;
+    }
+
+    async fn start_server(&mut self, server: usize) {
+        let Self { redis_url, host, authority, servers, folder, .. } = self;
         servers[server].start(folder.path(), *host, authority, redis_url).await;
-        servers[server].push(tenants).await;
     }
 
     /// Pauses a server: SIGSTOP. Its sockets stay open, and nobody answers.
