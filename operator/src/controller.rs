@@ -7,8 +7,12 @@
 
 mod classes;
 mod fuse;
+mod inputs;
 mod jwks;
+mod pods;
+mod resolving;
 mod sync;
+mod writes;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -16,18 +20,10 @@ use std::{
     time::Duration,
 };
 
-use carillon_crds::{ConditionType, RealtimeTenantStatus};
 use carillon_jwks::Fetcher;
 use carillon_tenant::{Position, SecretBytes, push::FleetSettings};
 use futures::StreamExt;
-use k8s_openapi::{
-    api::{core::v1::Secret, discovery::v1::EndpointSlice},
-    jiff::Timestamp,
-};
-use kube::{
-    Client, ResourceExt,
-    api::{DynamicObject, PartialObjectMeta},
-};
+use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -35,32 +31,28 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::fuse::Bell;
+use self::{fuse::Bell, writes::StatusWrite};
 use crate::{
-    acks::{Standing, Touched},
+    acks::Touched,
     classes::ClassReporting,
-    deletion::{self, Step},
     desired::Desired,
     events::Events,
-    facts::{self, USAGE_GATHER},
     fleet::{PodUid, Slices},
     fuse::Fuse,
-    gather::{GATHER_QUIET, Gather},
+    gather::Gather,
     health::Readiness,
     index::Index,
     lease_store,
-    metrics::{Metrics, Outcome, WriteResult},
-    object::{ObjectKey, TenantObject},
+    metrics::{Metrics, Outcome},
+    object::ObjectKey,
     pusher::{Context, Pusher, Report},
-    reporting::{Decision, Reporting},
-    resolve::{Job, Resolution, resolve},
+    reporting::Reporting,
+    resolve::{Job, Resolution},
     schedule::Schedule,
-    status::find,
     status_api::Fleet,
     term::Term,
     trails::Trails,
-    watches::{self, Listing, Seen, Watch},
-    writer::{write_finalizer, write_status},
+    watches::{self, Listing, Watch},
 };
 
 /// Tenants resolved at once.
@@ -189,13 +181,6 @@ enum Done {
     FinalizerWritten(ObjectKey, kube::Result<()>),
 }
 
-struct StatusWrite {
-    object: TenantObject,
-    /// What it replaces: by the time the answer is here, the watch may have brought the new one.
-    before: Option<RealtimeTenantStatus>,
-    status: RealtimeTenantStatus,
-}
-
 impl Controller {
     fn new(client: Client, parts: Parts, bell: Bell) -> Self {
         let readiness = &parts.readiness;
@@ -230,93 +215,6 @@ impl Controller {
         }
     }
 
-    fn tenant_event(&mut self, event: EventOf<DynamicObject>) {
-        let key = |object: &DynamicObject| ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
-        match self.tenants.follow(event, key) {
-            Seen::Applied(object) => {
-                let object = TenantObject::from(object);
-                if object.deleted.is_some() && self.deleting.insert(object.key.clone()) {
-                    self.reporting.deleting(&object.key, &self.parts.metrics);
-                }
-                self.index.apply(object);
-            }
-            Seen::Deleted(object) => self.tenant_gone(&key(&object)),
-            Seen::Listed(listed) => {
-                let gone: Vec<_> = self.index.keys().filter(|key| !listed.contains(key)).cloned().collect();
-                for key in gone {
-                    self.tenant_gone(&key);
-                }
-                if self.untried.is_none() {
-                    self.untried = Some(self.index.keys().filter(|key| self.index.job(key).is_some()).cloned().collect());
-                }
-            }
-            Seen::Nothing => {}
-        }
-    }
-
-    fn tenant_gone(&mut self, key: &ObjectKey) {
-        self.index.remove(key);
-        self.trails.ended(key);
-        self.deleting.remove(key);
-        self.jwks.settled(key);
-        self.reporting.forget(key, &self.parts.metrics);
-        self.tried(key);
-    }
-
-    fn secret_event(&mut self, event: EventOf<PartialObjectMeta<Secret>>) {
-        let key = |secret: &PartialObjectMeta<Secret>| (secret.namespace().unwrap_or_default(), secret.name_any());
-        match self.secrets.follow(event, key) {
-            Seen::Applied(secret) => {
-                let (namespace, name) = key(&secret);
-                self.index.secret_seen(&namespace, &name, secret.resource_version().as_deref());
-            }
-            Seen::Deleted(secret) => {
-                let (namespace, name) = key(&secret);
-                self.index.secret_seen(&namespace, &name, None);
-            }
-            Seen::Listed(listed) => self.index.secrets_listed(&listed),
-            Seen::Nothing => {}
-        }
-    }
-
-    fn slice_event(&mut self, event: EventOf<EndpointSlice>) {
-        match self.endpoints.follow(event, EndpointSlice::name_any) {
-            Seen::Applied(slice) => self.slices.apply(slice),
-            Seen::Deleted(slice) => self.slices.remove(&slice.name_any()),
-            Seen::Listed(listed) => self.slices.retain(&listed.into_iter().collect()),
-            Seen::Nothing => return,
-        }
-        self.follow_pods();
-    }
-
-    /// One pusher for each pod, while this replica leads.
-    fn follow_pods(&mut self) {
-        let Some(term) = self.term.as_ref().filter(|_| !self.parts.readiness.is_missing(SLICES)) else { return };
-        let pods = self.slices.pods();
-        let count = self.pushers.len();
-        self.pushers.retain(|uid, _| pods.contains_key(uid));
-        let mut changed = self.pushers.len() != count;
-        for (uid, pod) in pods {
-            if let Some(pusher) = self.pushers.get(&uid) {
-                pusher.update(pod);
-            } else {
-                tracing::info!(pod = pod.name, address = %pod.address, "server pod appeared");
-                self.pushers.insert(uid.clone(), Pusher::spawn(uid, pod, self.parts.pushers.clone(), term.clone()));
-                changed = true;
-            }
-        }
-        if changed {
-            self.show_fleet();
-            self.fleet_changed(&Touched::All);
-        }
-    }
-
-    /// Lets people see the pods of this term.
-    fn show_fleet(&self) {
-        let pods = || self.pushers.iter().map(|(uid, pusher)| (uid.clone(), pusher.handle())).collect();
-        self.parts.fleet.send_replace(self.term.as_ref().map(|_| Arc::new(pods())));
-    }
-
     /// Takes the lead, or leaves it to another.
     fn term_changed(&mut self) {
         // Also between two terms of its own: what pods run is asked anew.
@@ -341,44 +239,6 @@ impl Controller {
         self.term.clone().filter(|term| term.lasts() && self.parts.readiness.is_ready())
     }
 
-    fn report(&mut self, report: &Report) {
-        match report {
-            Report::Standing(pod, touched) if self.pushers.contains_key(pod) => {
-                self.follow_trails(touched);
-                self.fleet_changed(touched);
-            }
-            Report::Usage(pod, touched) if self.pushers.contains_key(pod) => {
-                let time = Instant::now() + USAGE_GATHER;
-                self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
-            }
-            Report::UnknownKids(tenants) => self.unknown_kids(tenants),
-            Report::Excess(pod, excess) if self.pushers.contains_key(pod) => self.hold(excess),
-            Report::Standing(..) | Report::Usage(..) | Report::Excess(..) => {}
-        }
-    }
-
-    /// Looks which changes every pod has acknowledged by now.
-    fn follow_trails(&mut self, touched: &Touched) {
-        let keys: Vec<_> = match touched {
-            Touched::All => self.trails.awaited().cloned().collect(),
-            Touched::Only(tenants) => tenants.iter().filter_map(|id| self.index.holder(id)).cloned().collect(),
-        };
-        for key in keys {
-            let Some(version) = self.trails.awaits(&key) else { continue };
-            let Some(Ok(id)) = self.index.get(&key).map(|entry| &entry.object.tenant_id) else { continue };
-            if self.pushers.values().all(|pusher| pusher.ledger.standing(id, version) == Standing::Programmed) {
-                self.trails.acknowledged(&key, self.pushers.len(), &self.parts.metrics, Instant::now());
-            }
-        }
-    }
-
-    fn fleet_changed(&mut self, touched: &Touched) {
-        let now = Instant::now();
-        self.index.touched(touched).for_each(|key| self.reporting.touch(key, now));
-        self.deleting.iter().for_each(|key| self.finalizers.at(now, key.clone()));
-        self.parts.metrics.pods(self.pushers.values().map(|pusher| pusher.ledger.pod_state()));
-    }
-
     fn done(&mut self, done: Done) {
         let now = Instant::now();
         match done {
@@ -398,32 +258,7 @@ impl Controller {
                     }
                 }
             }
-            Done::StatusWritten(write, result) => {
-                let StatusWrite { object, before, status } = *write;
-                self.writing.remove(&object.key);
-                match result {
-                    Ok(resource_version) => {
-                        self.parts.metrics.status_written(WriteResult::Ok);
-                        for news in self.reporting.written(&object.key, before.as_ref(), &status) {
-                            let change = change(&object, &status);
-                            tracing::info!(change, tenant = %object.key, reason = news.reason, version = status.config_version, "{}", news.note);
-                            if let Some(term) = &self.term {
-                                self.parts.events.tell(term, &object.key, &object.uid, news);
-                            }
-                        }
-                        if find(&status, ConditionType::Programmed).is_some_and(|programmed| programmed.status == "True") {
-                            self.trails.told(&object.key, status.config_version.as_deref().unwrap_or_default(), &self.parts.metrics, now);
-                        }
-                        self.index.status_written(&object.key, &object.uid, status, resource_version.as_deref());
-                    }
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => {
-                        self.parts.metrics.status_written(WriteResult::Error);
-                        tracing::warn!(tenant = %object.key, %error, "status not written; tried again");
-                        self.reporting.failed(&object.key, now);
-                    }
-                }
-            }
+            Done::StatusWritten(write, result) => self.status_written(*write, result),
             Done::ClassStatusWritten(write, result) => self.class_status_written(*write, result),
             Done::ClassTooLate(name) => self.class_reporting.failed(&name, now),
             Done::TooLate(key) => _ = self.writing.remove(&key),
@@ -434,28 +269,6 @@ impl Controller {
                     self.finalizers.at(now + FINALIZER_RETRY, key);
                 }
             }
-        }
-    }
-
-    fn resolved(&mut self, job: &Job, resolution: Resolution) {
-        let problems: Vec<_> = resolution.outcome.as_ref().err().into_iter().flatten().map(ToString::to_string).collect();
-        let problems = problems.join("; ");
-        let Some(outcome) = self.index.resolved(job, resolution) else { return };
-        self.parts.metrics.reconciled(outcome);
-        let good = self.index.get(&job.key).and_then(|entry| entry.good.as_ref());
-        if let Some(good) = good.filter(|_| outcome == Outcome::Changed) {
-            self.trails.compiled(&job.key, good, &self.parts.metrics, Instant::now());
-            return;
-        }
-        if outcome == Outcome::Rejected {
-            tracing::warn!(tenant = %job.key, generation = job.generation, problems, "tenant does not compile");
-        }
-        self.trails.ended(&job.key);
-    }
-
-    fn tried(&mut self, key: &ObjectKey) {
-        if let Some(untried) = &mut self.untried {
-            untried.remove(key);
         }
     }
 
@@ -513,28 +326,6 @@ impl Controller {
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
 
-    fn start_resolving(&mut self, now: Instant) {
-        while self.resolving.len() < RESOLVES_MAX {
-            let Some(key) = self.unresolved.pop_due(now) else { return };
-            if self.resolving.contains(&key) {
-                // What is under way may have read too early; done with it, this is looked at again.
-                self.unresolved.at(now + GATHER_QUIET, key);
-                continue;
-            }
-            let Some(job) = self.index.job(&key) else {
-                self.tried(&key);
-                self.jwks.settled(&key);
-                continue;
-            };
-            self.resolving.insert(key);
-            let client = self.client.clone();
-            self.jobs.spawn(async move {
-                let result = resolve(client, &job).await;
-                Done::Resolved(Box::new((job, result)))
-            });
-        }
-    }
-
     fn publish(&mut self, term: &Term, now: Instant) {
         if self.gather.due().is_none_or(|due| due > now) {
             return;
@@ -552,77 +343,6 @@ impl Controller {
         let desired = Desired::new(position, FleetSettings { session_key }, tenants, keep).releasing(self.fuse.released().clone());
         self.parts.desired.send_replace(Some(Arc::new(desired)));
     }
-
-    fn write_finalizers(&mut self, term: &Term, now: Instant) {
-        while self.writing.len() < WRITES_MAX {
-            let Some(key) = self.finalizers.pop_due(now) else { return };
-            let Some(entry) = self.index.get(&key) else { continue };
-            let Ok(id) = &entry.object.tenant_id else { continue };
-            let desired = self.index.message(id).map(|message| &message.config_version);
-            let runs = self.pushers.values().map(|pusher| pusher.ledger.runs(id));
-            let wanted = match deletion::step(entry, self.index.holds(&key, id), desired, runs, Timestamp::now()) {
-                Step::Nothing => continue,
-                Step::Wait => {
-                    self.finalizers.at(now + deletion::LOOK_INTERVAL, key);
-                    continue;
-                }
-                Step::Add => true,
-                Step::Remove => false,
-            };
-            if !self.writing.insert(key.clone()) {
-                self.finalizers.at(now + GATHER_QUIET, key);
-                continue;
-            }
-            let (client, object) = (self.client.clone(), entry.object.clone());
-            let term = term.clone();
-            self.jobs.spawn(async move {
-                match term.during(write_finalizer(client, &object, wanted)).await {
-                    Some(result) => Done::FinalizerWritten(key, result),
-                    None => Done::TooLate(key),
-                }
-            });
-        }
-    }
-
-    fn write_statuses(&mut self, term: &Term, now: Instant) {
-        for _ in 0..STATUSES_PER_TURN {
-            if self.writing.len() >= WRITES_MAX {
-                return;
-            }
-            let Some(key) = self.reporting.pop_due(now) else { return };
-            let Some(facts) = facts::gather(&self.index, self.pushers.values(), &key, now) else { continue };
-            if self.writing.contains(&key) {
-                self.reporting.again(&key, now + GATHER_QUIET);
-                continue;
-            }
-            let Some(entry) = self.index.get(&key) else { continue };
-            let times = (now, Timestamp::now());
-            let Decision { status, news } = self.reporting.decide(&key, &facts, entry.status.as_ref(), &self.parts.metrics, times);
-            for news in news {
-                self.parts.events.tell(term, &key, &entry.object.uid, news);
-            }
-            let Some(status) = status else { continue };
-            let write = StatusWrite { object: entry.object.clone(), before: entry.status.clone(), status };
-            let (client, term) = (self.client.clone(), term.clone());
-            self.writing.insert(key);
-            self.jobs.spawn(async move {
-                match term.during(write_status(client, &write.object, &write.status)).await {
-                    Some(result) => Done::StatusWritten(Box::new(write), result),
-                    None => Done::TooLate(write.object.key),
-                }
-            });
-        }
-    }
 }
 
 type EventOf<K> = <Watch<K> as futures::Stream>::Item;
-
-/// What the change is called that led to this status.
-fn change(object: &TenantObject, status: &RealtimeTenantStatus) -> Option<String> {
-    Some(format!("{}@{}", object.tenant_id.as_ref().ok()?, status.config_version.as_ref()?))
-}
-
-/// True when the object a write was for is not there any more, or is another by now.
-fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
-}

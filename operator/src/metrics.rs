@@ -1,5 +1,8 @@
 //! Every metric of the operator: names, labels and help, in one place.
 
+mod labels;
+mod process;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -8,10 +11,10 @@ use std::{
 use carillon_jwks::FetchError;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
     metrics::{
         MetricType,
-        counter::{ConstCounter, Counter},
+        counter::Counter,
         family::Family,
         gauge::{ConstGauge, Gauge},
         histogram::Histogram,
@@ -20,7 +23,8 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use crate::acks::{Touched, Trouble};
+pub use self::labels::{BootWrite, Outcome, PodState, PushResult, Stage, TenantState, WriteResult};
+use self::process::Process;
 
 /// From what a quiet operator takes to what a pod that is away makes it take.
 const CHANGE_BUCKETS: [f64; 12] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -83,150 +87,6 @@ struct WordLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StageLabel {
     stage: Stage,
-}
-
-macro_rules! label_values {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// Every value.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-        }
-
-        impl EncodeLabelValue for $name {
-            fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder) -> Result<(), std::fmt::Error> {
-                let text = match self { $(Self::$variant => $text),+ };
-                EncodeLabelValue::encode(&text, encoder)
-            }
-        }
-    };
-}
-
-label_values!(
-    /// What resolving and compiling a tenant came to.
-    Outcome {
-        /// Another version than before.
-        Changed = "changed",
-        /// The same version.
-        Unchanged = "unchanged",
-        /// It doesn't compile.
-        Rejected = "rejected",
-        /// The API server could not be asked; tried again.
-        Error = "error",
-    }
-);
-
-label_values!(
-    /// How a push went.
-    PushResult {
-        /// Answered as it should be.
-        Ok = "ok",
-        /// No connection, or it broke.
-        Unreachable = "unreachable",
-        /// TLS handshake failed.
-        Tls = "tls",
-        /// No answer in time.
-        TimedOut = "timed_out",
-        /// Another protocol version.
-        ProtocolVersion = "protocol_version",
-        /// The server refused the whole push.
-        Refused = "refused",
-        /// The answer made no sense.
-        Malformed = "malformed",
-        /// The server ran something else than was thought.
-        Conflict = "conflict",
-        /// A later leader had pushed before.
-        StaleEpoch = "stale_epoch",
-    }
-);
-
-label_values!(
-    /// How a write of the boot configuration went.
-    BootWrite {
-        /// Written.
-        Ok = "ok",
-        /// The API server did not take it.
-        Failed = "failed",
-        /// It does not fit into a Secret.
-        TooLarge = "too_large",
-    }
-);
-
-label_values!(
-    /// The state of a pod.
-    PodState {
-        /// It serves.
-        Programmed = "programmed",
-        /// It was not asked yet, or has no configuration yet.
-        Unprogrammed = "unprogrammed",
-        /// The last exchange with it failed.
-        Troubled = "troubled",
-        /// It speaks no version of the push protocol that the operator speaks.
-        Incompatible = "incompatible",
-    }
-);
-
-label_values!(
-    /// The state of a tenant, as its Ready condition tells it.
-    TenantState {
-        /// Ready.
-        Ready = "ready",
-        /// On its way to the pods.
-        Pending = "pending",
-        /// Accepted=False or ResolvedRefs=False.
-        Invalid = "invalid",
-        /// Another object holds its id.
-        Conflicted = "conflicted",
-        /// A pod refused it.
-        Rejected = "rejected",
-        /// There is no server pod.
-        NoServers = "no_servers",
-        /// It has changed since it was paused.
-        Paused = "paused",
-        /// Its object is being deleted.
-        Deleting = "deleting",
-    }
-);
-
-label_values!(
-    /// How far a change has come.
-    Stage {
-        /// Something came of it that pods should run.
-        Compiled = "compiled",
-        /// Every pod acknowledged it.
-        Acknowledged = "acknowledged",
-        /// The status says so.
-        Programmed = "programmed",
-    }
-);
-
-label_values!(
-    /// How the write of a status went.
-    WriteResult {
-        /// Written.
-        Ok = "ok",
-        /// Failed; tried again.
-        Error = "error",
-    }
-);
-
-impl From<&Result<Touched, Trouble>> for PushResult {
-    fn from(result: &Result<Touched, Trouble>) -> Self {
-        match result {
-            Ok(_) => Self::Ok,
-            Err(Trouble::Unreachable) => Self::Unreachable,
-            Err(Trouble::Tls) => Self::Tls,
-            Err(Trouble::TimedOut) => Self::TimedOut,
-            Err(Trouble::ProtocolVersion) => Self::ProtocolVersion,
-            Err(Trouble::Refused) => Self::Refused,
-            Err(Trouble::Malformed) => Self::Malformed,
-            Err(Trouble::Conflict) => Self::Conflict,
-            Err(Trouble::StaleEpoch(_)) => Self::StaleEpoch,
-        }
-    }
 }
 
 impl Default for Metrics {
@@ -401,111 +261,5 @@ impl Collector for OldestFetch {
     }
 }
 
-/// Linux counts a process's time in hundredths of a second towards user space, on every architecture.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// The process metrics every Prometheus client has, from `/proc`.
-#[derive(Debug)]
-struct Process;
-
-impl Collector for Process {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        if let Some((cpu, started)) = cpu_and_start_seconds() {
-            let metric = ConstCounter::new(cpu);
-            metric.encode(encoder.encode_descriptor("process_cpu_seconds", "User and system time spent", None, MetricType::Counter)?)?;
-            let metric = ConstGauge::new(started);
-            let help = "When the process started, in Unix time";
-            metric.encode(encoder.encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?)?;
-        }
-        let gauges = [
-            ("process_resident_memory_bytes", "Resident memory", memory_bytes("VmRSS:")),
-            ("process_virtual_memory_bytes", "Virtual memory", memory_bytes("VmSize:")),
-            ("process_open_fds", "Open file descriptors", open_files()),
-            ("process_max_fds", "File descriptors there may be", open_files_max()),
-        ];
-        for (name, help, value) in gauges {
-            if let Some(value) = value {
-                ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// See proc_pid_stat(5): the fields after the command in parentheses, of which utime is the 12th and starttime the 20th.
-fn cpu_and_start_seconds() -> Option<(f64, f64)> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
-    let system = std::fs::read_to_string("/proc/stat").ok()?;
-    let booted: f64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    Some(((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND, booted + ticks(19)? / TICKS_PER_SECOND))
-}
-
-fn memory_bytes(field: &str) -> Option<i64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix(field))?;
-    kilobytes.trim().strip_suffix("kB")?.trim().parse::<i64>().ok().map(|kilobytes| kilobytes * 1024)
-}
-
-fn open_files() -> Option<i64> {
-    i64::try_from(std::fs::read_dir("/proc/self/fd").ok()?.count()).ok()
-}
-
-/// The soft limit; none when there is none.
-fn open_files_max() -> Option<i64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_what_dashboards_ask_for() {
-        let metrics = Metrics::default();
-        metrics.leads(true);
-        metrics.pushed(PushResult::Ok, Duration::from_millis(3));
-        metrics.change(Stage::Acknowledged, Duration::from_millis(250));
-        metrics.pods([PodState::Programmed, PodState::Programmed, PodState::Troubled]);
-        metrics.tenant_moved(None, Some(TenantState::Pending));
-        metrics.tenant_moved(Some(TenantState::Pending), Some(TenantState::Ready));
-        assert!(!metrics.encode().contains("jwks_oldest"), "nothing was fetched");
-        metrics.jwks_fetched("changed", Some(Instant::now()));
-        let text = metrics.encode();
-        for line in [
-            "carillon_operator_reconciles_total{outcome=\"changed\"} 0",
-            "carillon_operator_pushes_total{result=\"ok\"} 1",
-            "carillon_operator_pushes_total{result=\"conflict\"} 0",
-            "carillon_operator_push_duration_seconds_bucket{le=\"0.005\"} 1",
-            "carillon_operator_pods{state=\"programmed\"} 2",
-            "carillon_operator_pods{state=\"unprogrammed\"} 0",
-            "carillon_operator_pods{state=\"troubled\"} 1",
-            "carillon_operator_tenants{state=\"ready\"} 1",
-            "carillon_operator_tenants{state=\"pending\"} 0",
-            "carillon_operator_status_writes_total{result=\"ok\"} 0",
-            "carillon_operator_events_lost_total 0",
-            "carillon_operator_leader 1",
-            "carillon_operator_jwks_fetches_total{result=\"changed\"} 1",
-            "carillon_operator_jwks_fetches_total{result=\"address_refused\"} 0",
-            "carillon_operator_change_duration_seconds_bucket{le=\"0.3\",stage=\"acknowledged\"} 1",
-            "carillon_operator_change_duration_seconds_count{stage=\"programmed\"} 0",
-            "carillon_operator_fuse_blown 0",
-            "carillon_operator_definitions_missing_fields 0",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
-        for name in [
-            "process_cpu_seconds_total ",
-            "process_resident_memory_bytes ",
-            "carillon_operator_jwks_oldest_fetch_age_seconds ",
-            "process_virtual_memory_bytes ",
-            "process_open_fds ",
-            "process_max_fds ",
-            "process_start_time_seconds ",
-        ] {
-            assert!(text.lines().any(|found| found.starts_with(name)), "{name}\n{text}");
-        }
-    }
-}
+mod tests;

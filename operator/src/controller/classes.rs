@@ -8,7 +8,7 @@ use kube::{
 };
 use tokio::time::Instant;
 
-use super::{CLASSES, Controller, Done, EventOf, NAMESPACES, is_gone};
+use super::{CLASSES, Controller, Done, EventOf, NAMESPACES, writes::is_gone};
 use crate::{classes::ClassObject, metrics::WriteResult, term::Term, watches::Seen, writer::write_class_status};
 
 /// A status of a class that was written, or not.
