@@ -15,7 +15,7 @@ IMAGES := target/images
 
 # What the targets below need from Debian: real servers, browsers and tools, never mocks.
 DEBIAN_BUILD := musl-tools
-DEBIAN_TEST := redis-server chromium prometheus python3-venv jq curl procps
+DEBIAN_TEST := redis-server chromium prometheus python3-venv jq curl procps iproute2 libfaketime
 
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 
@@ -41,7 +41,7 @@ check: ## Formatting, lints and unit tests: what to run before every commit
 .PHONY: unit
 unit: debian-test ## Unit tests of every crate, with a real Redis where one is needed
 	$(call say,unit tests)
-	$(CARGO_TEST) --lib --bins --test generated --test documented --test golden --test fetch --test fleet --test http --test quota_simulation --test cli
+	$(CARGO_TEST) --lib --bins --test generated --test documented --test golden --test fetch --test fleet --test http --test quota_simulation --test cli --test program
 
 .PHONY: test
 test: ## Everything: installs what it needs, builds, starts real servers and a real Kubernetes, tests, stops them
@@ -58,6 +58,11 @@ e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clien
 e2e-cluster: debian-test node-modules images ## End-to-end tests on a real Kubernetes, installed by Helm
 	$(call say,end-to-end tests on a real Kubernetes)
 	tests/cluster/e2e
+
+.PHONY: e2e-control-plane
+e2e-control-plane: debian-test ## Faults between the operator, an API server and servers, all of them processes
+	$(call say,faults of the control plane)
+	tests/control-plane
 
 .PHONY: chart-test
 chart-test: debian-test ## Lints the chart and holds its output by unit tests

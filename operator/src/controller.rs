@@ -15,7 +15,7 @@ mod sync;
 mod writes;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -165,7 +165,8 @@ struct Controller {
     reporting: Reporting,
     class_reporting: ClassReporting,
     finalizers: Schedule<ObjectKey>,
-    deleting: BTreeSet<ObjectKey>,
+    /// Objects that are being deleted, and since when that is known here.
+    deleting: BTreeMap<ObjectKey, Instant>,
     /// Objects that are being written, status or finalizer: one write at a time.
     writing: HashSet<ObjectKey>,
     jobs: JoinSet<Done>,
@@ -209,7 +210,7 @@ impl Controller {
             reporting: Reporting::default(),
             class_reporting: ClassReporting::default(),
             finalizers: Schedule::default(),
-            deleting: BTreeSet::new(),
+            deleting: BTreeMap::new(),
             writing: HashSet::new(),
             jobs: JoinSet::new(),
         }

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use carillon_tenant::ConfigVersion;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::index::Entry;
 
 /// How long a deleted tenant's object waits, at most, for pods to drop it.
-const DROP_DEADLINE: SignedDuration = SignedDuration::from_secs(60);
+const DROP_DEADLINE: Duration = Duration::from_secs(60);
 /// How often a waiting object is looked at when nothing happens.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -28,19 +27,20 @@ pub enum Step {
 /// What to do about the finalizer of an object.
 ///
 /// `holds` says whether it holds its tenant id, `desired` is the version pods should run of that id by now (of another object, when
-/// this one is deleted), and `runs` what each pod does run, where that is known.
+/// this one is deleted), and `runs` what each pod does run, where that is known. `waited` is how long the deletion has been known here:
+/// the API server says when it was asked for, but by a clock that may be minutes away from ours.
 pub fn step(
     entry: &Entry,
     holds: bool,
     desired: Option<&ConfigVersion>,
     mut runs: impl Iterator<Item = Option<Option<ConfigVersion>>>,
-    now: Timestamp,
+    waited: Duration,
 ) -> Step {
     match (entry.deleted(), entry.object.has_finalizer()) {
         (None, false) if holds && entry.good.is_some() => Step::Add,
         (None, _) | (Some(_), false) => Step::Nothing,
-        (Some(deleted), true) => {
-            let late = now.duration_since(deleted) >= DROP_DEADLINE;
+        (Some(_), true) => {
+            let late = waited >= DROP_DEADLINE;
             let mut dropped = || runs.all(|known| known.is_some_and(|version| version.is_none() || version.as_ref() == desired));
             if late || dropped() { Step::Remove } else { Step::Wait }
         }
@@ -50,6 +50,7 @@ pub fn step(
 #[cfg(test)]
 mod tests {
     use carillon_crds::FINALIZER;
+    use k8s_openapi::jiff::Timestamp;
 
     use super::*;
     use crate::{
@@ -63,7 +64,6 @@ mod tests {
         let old = || Some(Some(version("1-a")));
         let new = || Some(Some(version("1-b")));
         let gone = || Some(None);
-        let deletion = 1_000_000;
         // What pods run, what they should run by now, seconds since the deletion; what follows.
         let cases = [
             (vec![], None, 0, Step::Remove),
@@ -76,14 +76,14 @@ mod tests {
         ];
         for (index, (runs, desired, seconds, expected)) in cases.into_iter().enumerate() {
             let mut object = object("acme", "2026-01-01T00:00:00Z", 1, &spec("acme"));
-            object.deleted = Some(Timestamp::from_second(deletion).unwrap());
-            let now = Timestamp::from_second(deletion + seconds).unwrap();
+            object.deleted = Some(Timestamp::UNIX_EPOCH);
+            let waited = Duration::from_secs(seconds);
             for (finalizers, expected) in [(vec![FINALIZER.to_owned()], expected), (Vec::new(), Step::Nothing)] {
                 object.finalizers = finalizers;
                 let mut tenants = Index::default();
                 tenants.apply(object.clone());
                 let entry = tenants.get(&ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() }).unwrap();
-                assert_eq!(step(entry, false, desired.as_ref(), runs.clone().into_iter(), now), expected, "case {index}");
+                assert_eq!(step(entry, false, desired.as_ref(), runs.clone().into_iter(), waited), expected, "case {index}");
             }
         }
     }

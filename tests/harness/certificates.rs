@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 /// What every server's certificate is for.
-const SERVER: &str = "carillon-server";
+pub const SERVER: &str = "carillon-server";
 /// What the operator's certificate is for.
 const OPERATOR: &str = "carillon-operator";
 /// How long the operator waits for a server.
@@ -40,10 +40,33 @@ impl Authority {
     ///
     /// When the folder takes no files.
     pub fn write_for_server(&self, folder: &Path) {
-        let (certificate, key) = self.sign(SERVER);
+        self.write(folder, SERVER);
+    }
+
+    /// Writes what the operator's `--admin-tls-directory` holds into `folder`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder takes no files.
+    pub fn write_for_operator(&self, folder: &Path) {
+        self.write(folder, OPERATOR);
+    }
+
+    /// Writes a certificate for `name`, its key and the authority's certificate into `folder`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder takes no files.
+    pub fn write(&self, folder: &Path, name: &str) {
+        let (certificate, key) = self.sign(name);
         for (name, content) in [("ca.crt", &self.pem), ("tls.crt", &certificate), ("tls.key", &key)] {
             fs::write(folder.join(name), content).expect("the test's folder takes files");
         }
+    }
+
+    /// Its certificate, in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
     }
 
     /// The operator's client for the admin port of one server, and where it is asked.
@@ -56,8 +79,13 @@ impl Authority {
         operator_with(&self.pem, &certificate, &key, admin)
     }
 
-    fn sign(&self, name: &str) -> (String, String) {
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a DNS name");
+    /// A certificate for `name`, a DNS name or an IP address, and its key, in PEM.
+    ///
+    /// # Panics
+    ///
+    /// When `name` is neither.
+    pub fn sign(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a DNS name or an IP address");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign").pem();

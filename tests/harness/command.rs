@@ -24,6 +24,11 @@ pub async fn server_binary() -> PathBuf {
     programs().await.join("carillon-server")
 }
 
+/// The `carillon-operator` binary, built when it is not.
+pub async fn operator_binary() -> PathBuf {
+    programs().await.join("carillon-operator")
+}
+
 /// Where the project's programs are.
 async fn programs() -> &'static Path {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
@@ -33,9 +38,10 @@ async fn programs() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("tests stand in the target folder");
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // As a part of the whole workspace's tests, which this binary is, too: any other selection builds every dependency again. A
-        // program is built with the tests of its crate: `cli` are those of `carillon`, `http` those of `carillon-server`.
+        // program is built with the tests of its crate: `cli` are those of `carillon`, `http` those of `carillon-server`,
+        // `program` that of `carillon-operator`.
         cargo
-            .args(["test", "--quiet", "--workspace", "--test", "cli", "--test", "http", "--no-run"])
+            .args(["test", "--quiet", "--workspace", "--test", "cli", "--test", "http", "--test", "program", "--no-run"])
             .arg("--target-dir")
             .arg(profile.parent().expect("a profile is in a target folder"));
         if profile.ends_with("release") {

@@ -7,6 +7,7 @@ mod cli;
 mod cluster;
 mod config;
 mod connect;
+mod control_plane;
 mod drain;
 mod expiry;
 mod fleet;

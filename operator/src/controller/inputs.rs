@@ -6,6 +6,8 @@ use kube::{
     api::{DynamicObject, PartialObjectMeta},
 };
 
+use tokio::time::Instant;
+
 use super::{Controller, EventOf};
 use crate::{
     object::{ObjectKey, TenantObject},
@@ -18,7 +20,8 @@ impl Controller {
         match self.tenants.follow(event, key) {
             Seen::Applied(object) => {
                 let object = TenantObject::from(object);
-                if object.deleted.is_some() && self.deleting.insert(object.key.clone()) {
+                if object.deleted.is_some() && !self.deleting.contains_key(&object.key) {
+                    self.deleting.insert(object.key.clone(), Instant::now());
                     self.reporting.deleting(&object.key, &self.parts.metrics);
                 }
                 self.index.apply(object);

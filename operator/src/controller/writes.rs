@@ -1,5 +1,7 @@
 //! Statuses and finalizers, written by the replica that leads.
 
+use std::time::Duration;
+
 use carillon_crds::{ConditionType, RealtimeTenantStatus};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
@@ -33,7 +35,8 @@ impl Controller {
             let Ok(id) = &entry.object.tenant_id else { continue };
             let desired = self.index.message(id).map(|message| &message.config_version);
             let runs = self.pushers.values().map(|pusher| pusher.ledger.runs(id));
-            let wanted = match deletion::step(entry, self.index.holds(&key, id), desired, runs, Timestamp::now()) {
+            let waited = self.deleting.get(&key).map_or(Duration::ZERO, |since| now.duration_since(*since));
+            let wanted = match deletion::step(entry, self.index.holds(&key, id), desired, runs, waited) {
                 Step::Nothing => continue,
                 Step::Wait => {
                     self.finalizers.at(now + deletion::LOOK_INTERVAL, key);

@@ -1,6 +1,6 @@
 //! The API server, through a `kubectl proxy` of the test's own.
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio};
 
 use hyper::{Method, StatusCode};
 use serde_json::Value;
@@ -18,7 +18,29 @@ const FIELD_MANAGER: &str = "carillon-tests";
 #[derive(Debug)]
 pub struct Api {
     address: SocketAddr,
+    kubectl: Kubectl,
     _proxy: Child,
+}
+
+/// The program that brings us to an API server, and how it finds it.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    program: PathBuf,
+    kubeconfig: Option<PathBuf>,
+}
+
+impl Kubectl {
+    /// `program`, with the configuration at `kubeconfig`.
+    pub const fn new(program: PathBuf, kubeconfig: PathBuf) -> Self {
+        Self { program, kubeconfig: Some(kubeconfig) }
+    }
+
+    /// To be given arguments.
+    pub fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        command.envs(self.kubeconfig.as_ref().map(|path| ("KUBECONFIG", path)));
+        command
+    }
 }
 
 impl Api {
@@ -28,14 +50,28 @@ impl Api {
     ///
     /// When there is none.
     pub async fn connect() -> Self {
-        let mut command = Command::new("kubectl");
+        Self::connect_by(Kubectl { program: "kubectl".into(), kubeconfig: None }).await
+    }
+
+    /// Connects by a program of the test's own.
+    ///
+    /// # Panics
+    ///
+    /// When it can't be started.
+    pub async fn connect_by(kubectl: Kubectl) -> Self {
+        let mut command = Command::from(kubectl.command());
         command.args(["proxy", "--port", "0"]).stdout(Stdio::piped()).kill_on_drop(true);
         let mut proxy = command.spawn().expect("kubectl is there: these tests run under `tests/cluster/cluster run`");
         let mut lines = BufReader::new(proxy.stdout.take().expect("stdout is piped")).lines();
         let line =
             within_deadline("kubectl proxy starts", lines.next_line()).await.expect("its output is text").expect("kubectl proxy starts");
         let address = line.rsplit(' ').next().and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("an address in {line:?}"));
-        Self { address, _proxy: proxy }
+        Self { address, kubectl, _proxy: proxy }
+    }
+
+    /// The program that brings us there.
+    pub const fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
     }
 
     /// Asks for an object or a list; `None` when there is no such thing.
@@ -47,6 +83,11 @@ impl Api {
         let (status, answer) = self.request(Method::GET, path, "application/json", &Value::Null).await;
         assert!(status.is_success() || status == StatusCode::NOT_FOUND, "{path}: {answer}");
         status.is_success().then_some(answer)
+    }
+
+    /// Whether there is such a list; false also while the API server isn't sure.
+    pub async fn serves(&self, path: &str) -> bool {
+        self.request(Method::GET, path, "application/json", &Value::Null).await.0.is_success()
     }
 
     /// The items of a list.

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 pub use self::{
-    api::Api,
+    api::{Api, Kubectl},
     classes::TenantClass,
     cut::Cut,
-    operators::{Credentials, Operator},
+    operators::Credentials,
     redis::Redis,
     release::{NAMESPACE, OPERATORS, Pod, RELEASE, REPLICAS, Release},
     teams::{Team, Tenant},

@@ -1,28 +1,20 @@
-//! Replicas of the operator as processes of the test's own. Unlike those in pods they can be paused, and no kubelet takes offence.
+//! Replicas of the operator as processes of the test's own, with what those in pods have.
 
-use std::{
-    fs::{self, File},
-    net::SocketAddr,
-    path::PathBuf,
-    process::Stdio,
-};
+use std::{fs, net::SocketAddr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use carillon_tenant::{
     Position,
     push::{Answer, DELTA_PATH, Delta, PROTOCOL_VERSION, STATE_PATH, State},
 };
-use hyper::Method;
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::{NAMESPACE, Pod, Release};
 use crate::{
-    certificates,
-    eventually::{eventually, within_deadline},
-    file,
+    certificates, file,
     folder::Folder,
-    http, metrics,
+    operator::{Operator, Replica},
 };
 
 /// The very program that the image holds.
@@ -37,14 +29,6 @@ pub struct Credentials {
     certificate: String,
     key: String,
     authority: String,
-}
-
-/// A replica. It ends with this value.
-#[derive(Debug)]
-pub struct Operator {
-    process: Child,
-    log: PathBuf,
-    health: SocketAddr,
 }
 
 impl Credentials {
@@ -69,37 +53,8 @@ impl Credentials {
     ///
     /// When it ends instead.
     pub async fn start(&self, identity: &str) -> Operator {
-        let folder = self.folder.path();
-        let log = folder.join(format!("{identity}.log"));
-        let output = File::create(&log).expect("the test's folder takes files");
-        let mut command = Command::new(file(PROGRAM));
-        command.kill_on_drop(true).args([
-            "--identity",
-            identity,
-            "--namespace",
-            NAMESPACE,
-            "--health-listen",
-            "127.0.0.1:0",
-            "--status-listen",
-            "127.0.0.1:0",
-        ]);
-        command.arg("--admin-tls-directory").arg(folder).arg("--session-key-file").arg(folder.join("key"));
-        command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file can have two handles")).stderr(output);
-        let process = command.spawn().expect("the images are built: these tests run under `make e2e-cluster`");
-        let health = eventually("the operator has started", || {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let started = lines.find(|line| line["message"] == "started");
-            started.and_then(|line| line["health"].as_str()?.parse().ok()).ok_or(text)
-        })
-        .await;
-        let operator = Operator { process, log, health };
-        super::eventually(super::SLOW, "the operator is ready", async || match operator.page("/readyz").await {
-            Some((200, _)) => Ok(()),
-            other => Err(other),
-        })
-        .await;
-        operator
+        let replica = Replica { identity, namespace: NAMESPACE, folder: self.folder.path() };
+        Operator::start(Command::new(file(PROGRAM)), replica).await
     }
 
     /// Tells a pod what a leader of `epoch` would that finds everything as it should be.
@@ -117,53 +72,5 @@ impl Credentials {
             Delta { protocol_version: PROTOCOL_VERSION, position, base_digest: state.digest, upserts: Vec::new(), removals: Vec::new() };
         let answer = client.patch(format!("{base}{DELTA_PATH}")).json(&delta).send().await.expect("the pod answers");
         answer.json::<Answer>().await.expect("it takes what a later leader says");
-    }
-}
-
-impl Operator {
-    /// Pauses it: SIGSTOP.
-    pub async fn pause(&self) {
-        self.signal("-STOP").await;
-    }
-
-    /// Lets it go on: SIGCONT.
-    pub async fn resume(&self) {
-        self.signal("-CONT").await;
-    }
-
-    /// Asks it to end, as Kubernetes does, and awaits that: SIGTERM.
-    ///
-    /// # Panics
-    ///
-    /// When it doesn't.
-    pub async fn terminate(mut self) {
-        self.signal("-TERM").await;
-        let status = within_deadline("the operator ends", self.process.wait()).await.expect("our own child can be awaited");
-        assert!(status.success(), "{status}: {}", self.log());
-    }
-
-    /// Whether it leads, as it says itself; false while it doesn't answer.
-    pub async fn leads(&self) -> bool {
-        self.metric("carillon_operator_leader").await == Some(1.0)
-    }
-
-    /// The value of a sample of its metrics, as [`metrics::sum`] reads it; `None` while it doesn't answer.
-    pub async fn metric(&self, sample: &str) -> Option<f64> {
-        self.page("/metrics").await.map(|(_, text)| metrics::sum(&text, sample))
-    }
-
-    /// What it has written so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    async fn page(&self, path: &str) -> Option<(u16, String)> {
-        let response = http::try_request(self.health, Method::GET, path, &[], "").await?;
-        Some((response.status.as_u16(), response.body))
-    }
-
-    async fn signal(&self, signal: &str) {
-        let id = self.process.id().expect("it was not awaited yet").to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().await.expect("kill runs").success());
     }
 }

@@ -1,7 +1,7 @@
 //! Namespaces of tenants, and the tenants in them.
 
 use std::{
-    process::{Command, Stdio},
+    process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -172,7 +172,7 @@ impl<'a> Team<'a> {
 
 impl Drop for Team<'_> {
     fn drop(&mut self) {
-        let mut command = Command::new("kubectl");
+        let mut command = self.api.kubectl().command();
         command.args(["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
     }

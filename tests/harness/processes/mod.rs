@@ -53,6 +53,17 @@ impl Processes {
         fleet
     }
 
+    /// So many servers on a Redis of their own, which an operator is to program.
+    pub async fn start_for_an_operator(count: usize) -> Self {
+        let redis = Redis::start().await;
+        let url = redis.url();
+        let mut fleet = Self { redis: Some(redis), ..Self::prepare(url, count).await };
+        for number in 0..count {
+            fleet.start_server(number).await;
+        }
+        fleet
+    }
+
     /// So many servers, none of which runs yet.
     async fn prepare(redis_url: String, count: usize) -> Self {
         let folder = Folder::new("fleet");
@@ -101,6 +112,11 @@ impl Processes {
         self.servers[server].terminate().await;
     }
 
+    /// Starts a server anew where it was, for an operator to program it.
+    pub async fn restart_for_an_operator(&mut self, server: usize) {
+        self.start_server(server).await;
+    }
+
     /// Starts a server anew where it was, and programs it.
     pub async fn restart(&mut self, server: usize) {
         self.start_server(server).await;
@@ -125,6 +141,16 @@ impl Processes {
     /// Where clients find a server. That stays, whatever happens to it.
     pub fn address(&self, server: usize) -> SocketAddr {
         self.servers[server].addresses().server
+    }
+
+    /// Where an operator finds a server.
+    pub fn admin(&self, server: usize) -> SocketAddr {
+        self.servers[server].addresses().admin
+    }
+
+    /// Who signed the servers' certificates.
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Where clients find all servers.

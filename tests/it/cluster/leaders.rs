@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use carillon_tests::cluster::{Credentials, NAMESPACE, OPERATORS, Operator, Release, SLOW, Team, eventually, kubectl};
+use carillon_tests::{
+    cluster::{Credentials, NAMESPACE, OPERATORS, Release, SLOW, Team, eventually, kubectl},
+    operator::Operator,
+};
 use serde_json::{Value, json};
 
 use super::{Bystanders, SOON};
