@@ -98,15 +98,15 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_connections_are_cheap() {
+    fn of_a_hundred_thousand_each_is_due_in_its_own_second() {
         let expiries = Expiries::default();
-        for id in 0..100_000 {
-            expiries.insert(i64::try_from(id % 3600).unwrap(), ConnectionId(id), id);
+        for id in 0..100_000_i64 {
+            expiries.insert(id % 3600, ConnectionId(id.unsigned_abs()), id);
         }
-        let began = std::time::Instant::now();
-        let taken: usize = (0..3600).map(|now| expiries.take_due(now, usize::MAX).len()).sum();
-        assert_eq!(taken, 100_000);
-        // An hour's looks together: generous by a hundred times on any machine.
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        for now in 0..3600 {
+            let due = expiries.take_due(now, usize::MAX);
+            assert!(due.len() >= 27 && due.iter().all(|id| id % 3600 == now), "{now}: {due:?}");
+        }
+        assert_eq!(expiries.take_due(i64::MAX, 1), [] as [i64; 0]);
     }
 }
