@@ -18,6 +18,7 @@ use crate::{
     election::{LEASE, Record},
     events::REPORTER,
     lease::Store,
+    retry::Retry,
 };
 
 /// The annotation by which someone says which tenants are to be removed although they are most of all.
@@ -37,7 +38,7 @@ pub fn follow(client: &Client, namespace: &str, name: &str) -> Pin<Box<dyn Strea
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let seen =
         |lease: Lease| LeaseSeen { remove: lease.annotations().get(REMOVE_TENANTS).cloned(), uid: lease.metadata.uid.unwrap_or_default() };
-    let changes = watch_object(api, name).default_backoff();
+    let changes = watch_object(api, name).backoff(Retry::default());
     changes.filter_map(move |change| future::ready(change.ok().flatten().map(seen))).boxed()
 }
 
@@ -81,7 +82,7 @@ impl Store for KubernetesLease {
     }
 
     fn changes(&self) -> Pin<Box<dyn Stream<Item = ()> + Send>> {
-        let changes = watch_object(self.api.clone(), &self.name).default_backoff();
+        let changes = watch_object(self.api.clone(), &self.name).backoff(Retry::default());
         changes.filter_map(|change| future::ready(change.ok().map(drop))).boxed()
     }
 }

@@ -38,6 +38,7 @@ mod object;
 mod pusher;
 mod reporting;
 mod resolve;
+mod retry;
 mod schedule;
 mod session_key;
 mod status;

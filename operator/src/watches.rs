@@ -17,7 +17,7 @@ use kube::{
     },
 };
 
-use crate::health::Readiness;
+use crate::{health::Readiness, retry::Retry};
 
 /// A watch.
 pub type Watch<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>>;
@@ -34,24 +34,24 @@ pub fn classes(client: &Client) -> Watch<DynamicObject> {
 
 fn dynamic<K: Resource<DynamicType = ()>>(client: &Client) -> Watch<DynamicObject> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
-    watcher(api, Config::default()).modify(|object| object.managed_fields_mut().clear()).default_backoff().boxed()
+    watcher(api, Config::default()).modify(|object| object.managed_fields_mut().clear()).backoff(Retry::default()).boxed()
 }
 
 /// The metadata of all Secrets: that they change, not what they hold.
 pub fn secrets(client: &Client) -> Watch<PartialObjectMeta<Secret>> {
-    watcher(Api::<PartialObjectMeta<Secret>>::all(client.clone()), Config::default()).default_backoff().boxed()
+    watcher(Api::<PartialObjectMeta<Secret>>::all(client.clone()), Config::default()).backoff(Retry::default()).boxed()
 }
 
 /// The metadata of all namespaces: their labels.
 pub fn namespaces(client: &Client) -> Watch<PartialObjectMeta<Namespace>> {
     let watch = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), Config::default());
-    watch.modify(|namespace| namespace.managed_fields_mut().clear()).default_backoff().boxed()
+    watch.modify(|namespace| namespace.managed_fields_mut().clear()).backoff(Retry::default()).boxed()
 }
 
 /// The EndpointSlices of the admin Service.
 pub fn slices(client: &Client, namespace: &str, service: &str) -> Watch<EndpointSlice> {
     let config = Config::default().labels(&format!("kubernetes.io/service-name={service}"));
-    watcher(Api::namespaced(client.clone(), namespace), config).default_backoff().boxed()
+    watcher(Api::namespaced(client.clone(), namespace), config).backoff(Retry::default()).boxed()
 }
 
 /// Follows one watch: whether it was listed, and what is listed anew.

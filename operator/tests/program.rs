@@ -19,8 +19,8 @@ fn every_option_can_be_given_in_the_environment() {
     let options: Vec<_> = said.split("\n  ").filter_map(|part| part.trim_start().strip_prefix("--")).collect();
     assert!(options.len() > 10, "{said}");
     for option in options {
-        let name = option.split([' ', '\n']).next().unwrap_or_default();
-        let variable = format!("CARILLON_{}", name.replace('-', "_").to_uppercase());
+        let name = option.split([' ', '[', '\n']).next().unwrap_or_default();
+        let variable = format!("[env: CARILLON_{}=", name.replace('-', "_").to_uppercase());
         assert!(said.contains(&variable), "--{name}: no {variable} in {said}");
     }
 }

@@ -9,9 +9,12 @@ use carillon_tests::{
     tokens::token,
 };
 use serde_json::json;
+use tokio::time::sleep;
 
-use super::{SOON, all_hear, clients, leads, limit};
+use super::{SOON, all_hear, clients, leads, limit, programmed};
 
+/// Between two publications of steady traffic.
+const PACE: Duration = Duration::from_millis(50);
 /// How long it is away: longer than a leader may lead that can't renew its Lease.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -32,13 +35,13 @@ async fn for_a_minute_without_the_api_server_nothing_changes_for_clients() {
     plane.fleet.kill(2).await;
     drop(lost);
     plane.fleet.restart_for_an_operator(2).await;
-    let back =
-        eventually(SOON, "the new server is programmed", async || Client::try_connect(plane.fleet.address(2), &token(&tenant.id, 2)).await);
-    members.push(back.await);
+    programmed(&plane, 2).await;
+    members.push(Client::connect(plane.fleet.address(2), &token(&tenant.id, 2)).await);
     let mut said = 0;
     while gone.elapsed() < AWAY {
         all_hear(&plane, &tenant, &mut members, json!({"number": said})).await;
         said += 1;
+        sleep(PACE).await;
         if gone.elapsed() > AWAY * 9 / 10 {
             let leading = (first.leads().await, second.leads().await);
             assert_eq!(leading, (false, false), "nobody leads who can't renew the Lease");

@@ -38,7 +38,7 @@ async fn all_hear(plane: &ControlPlane, tenant: &Tenant, clients: &mut [Client],
 }
 
 /// Lets one tenant have so many connections, and awaits nothing.
-async fn limit(team: &Team<'_>, tenant: &Tenant, connections: u32) {
+async fn limit(team: &Team<'_>, tenant: &Tenant, connections: usize) {
     team.change_only(tenant, &json!({"quotas": {"connections": {"max": connections}}})).await;
 }
 
@@ -47,6 +47,15 @@ fn fleet(status: &Value) -> (String, Vec<(String, String)>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let lagging = status["fleet"]["lagging"].as_array().into_iter().flatten();
     (text(&status["fleet"]["summary"]), lagging.map(|pod| (text(&pod["pod"]), text(&pod["reason"]))).collect())
+}
+
+/// Awaits that a server that was started anew has been programmed.
+async fn programmed(plane: &ControlPlane, server: usize) {
+    eventually(SOON, "the new process is programmed", async || match plane.fleet.metric(server, "carillon_config_tenants").await {
+        tenants if tenants > 0.0 => Ok(()),
+        tenants => Err(tenants),
+    })
+    .await;
 }
 
 /// Awaits that `operator` leads.

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use carillon_tests::{
+    client::Client,
     cluster::{Team, eventually},
     control_plane::{ControlPlane, Fault, SERVERS},
+    tokens::token,
 };
 use serde_json::json;
 
 use super::{SOON, all_hear, clients, fleet, leads, limit};
 
 /// How often something is changed that is pushed through trouble.
-const CHANGES: u32 = 20;
+const CHANGES: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a network of its own: make e2e-control-plane"]
@@ -55,7 +57,7 @@ async fn doubled_and_late_pushes_change_nothing() {
             team.in_force(&tenant).await;
         }
     }
-    limit(&team, &tenant, SERVERS as u32).await;
+    limit(&team, &tenant, SERVERS).await;
     team.in_force(&tenant).await;
     for way in &plane.ways[..2] {
         let replays = way.replays();
@@ -65,11 +67,7 @@ async fn doubled_and_late_pushes_change_nothing() {
     // What servers run in the end is the last that was said: as many connections as there are.
     all_hear(&plane, &tenant, &mut members, json!("after")).await;
     for server in 0..SERVERS {
-        let refused = carillon_tests::client::Client::try_connect(
-            plane.fleet.address(server),
-            &carillon_tests::tokens::token(&tenant.id, "one too many"),
-        )
-        .await;
+        let refused = Client::try_connect(plane.fleet.address(server), &token(&tenant.id, "one too many")).await;
         assert_eq!(refused.err().as_deref(), Some("Quota exceeded: connections_max"), "on server {server}");
     }
 }
@@ -98,7 +96,7 @@ async fn a_pod_that_answers_late_or_never_holds_up_nobody_else() {
     })
     .await;
     let [late, quick] = [plane.ways[1].pushes() - before[0], plane.ways[2].pushes() - before[1]];
-    assert!(quick >= CHANGES as usize && late * 3 < quick, "the slow one skips what came and went: {late} and {quick} pushes");
+    assert!(quick >= CHANGES && late * 3 < quick, "the slow one skips what came and went: {late} and {quick} pushes");
 
     plane.ways[0].suffers(Fault::None);
     plane.ways[1].suffers(Fault::None);
