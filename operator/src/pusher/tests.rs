@@ -105,6 +105,7 @@ impl Model {
             fleet_digest: self.fleet_digest.clone(),
             digest: self.digest(),
             applied: self.applied.iter().map(applied).collect(),
+            certificates: None,
         }
     }
 
