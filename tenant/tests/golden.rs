@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use carillon_crds::{Limit, OnExpiry, RealtimeTenantSpec};
 use carillon_tenant::{
-    CertificateFingerprint, Code, ConfigVersion, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
+    CertificateFingerprint, Code, ConfigVersion, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId,
+    TenantMessage,
     compile::compile,
     protocol::{Greeting, Versions},
     push::{
-        Answer, Applied, CertificatesInForce, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State,
-        TenantUsage, UsageReport, digest,
+        Answer, Applied, CertificatesInForce, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError,
+        Rejected, Snapshot, State, TenantUsage, UsageReport, digest,
     },
     report::{CellReport, CellState, FleetReport, PodReport, PodState, REPORT_VERSION, TenantReport},
 };

@@ -293,7 +293,7 @@ impl Operator {
         let (desired, receiver) = watch::channel(first.map(Arc::new));
         let (sender, reports) = mpsc::channel(64);
         let context = Context {
-            identity: Arc::new(Identity::new(directory.clone(), SERVER_NAME).unwrap()),
+            identity: Arc::new(Identity::new(directory.clone(), SERVER_NAME.try_into().unwrap())),
             desired: receiver,
             reports: sender,
             exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)),
