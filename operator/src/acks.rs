@@ -11,7 +11,7 @@ use std::{
 
 use carillon_tenant::{
     ConfigVersion, Epoch, Position, TenantId,
-    push::{Answer, Delta, PROTOCOL_VERSION, Rejected, State, digest},
+    push::{Answer, CertificatesInForce, Delta, PROTOCOL_VERSION, Rejected, State, digest},
 };
 use tokio::time::Instant;
 
@@ -44,6 +44,7 @@ struct Known {
     fleet_digest: Option<String>,
     applied: BTreeMap<TenantId, Running>,
     rejected: BTreeMap<TenantId, Rejected>,
+    certificates: Option<CertificatesInForce>,
 }
 
 /// What a pod runs of a tenant, and since when that is known.
@@ -172,6 +173,7 @@ impl Ledger {
             fleet_digest: state.fleet_digest,
             applied,
             rejected: same_boot.map(|before| before.rejected).unwrap_or_default(),
+            certificates: state.certificates,
         });
         if all { Touched::All } else { Touched::Only(touched) }
     }
@@ -314,6 +316,11 @@ impl Ledger {
     /// The version of `tenant` that the pod runs: the outer `None` while that is not known.
     pub fn runs(&self, tenant: &TenantId) -> Option<Option<ConfigVersion>> {
         self.lock().known.as_ref().map(|known| known.version(tenant).cloned())
+    }
+
+    /// The certificates that the pod was last heard to have in force; `None` when it doesn't say.
+    pub fn certificates(&self) -> Option<CertificatesInForce> {
+        self.lock().known.as_ref()?.certificates.clone()
     }
 
     /// True when the pod is known to run some tenant.

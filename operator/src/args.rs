@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::jwks::JwksArgs;
+use crate::{certificates::CertificateArgs, jwks::JwksArgs};
 
 /// Watches RealtimeTenants, pushes them to every Carillon server pod and reports in their status.
 #[derive(Clone, Debug, Parser)]
@@ -18,10 +18,14 @@ pub struct Args {
     #[arg(long, env = "CARILLON_ADMIN_SERVICE", default_value = "carillon-server-admin")]
     pub admin_service: String,
 
-    /// The folder with tls.crt, tls.key and ca.crt: the operator's client certificate and who signs the servers'. Read anew for
-    /// each connection.
+    /// Without --authority-secret, the folder with tls.crt, tls.key and ca.crt: the operator's client certificate and who signs the
+    /// servers'. Read anew for each connection.
     #[arg(long, env = "CARILLON_ADMIN_TLS_DIRECTORY", default_value = "/etc/carillon/tls")]
     pub admin_tls_directory: PathBuf,
+
+    /// Who makes certificates.
+    #[command(flatten)]
+    pub certificates: CertificateArgs,
 
     /// The DNS name that must stand in every server's certificate, whatever its IP address.
     #[arg(long, env = "CARILLON_SERVER_IDENTITY", default_value = "carillon-server")]

@@ -100,6 +100,7 @@ pub fn state(boot_id: &str, messages: &[&TenantMessage]) -> State {
         fleet_digest: Some(fleet().digest()),
         digest: digest_of(&applied),
         applied,
+        certificates: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod acks;
 mod admin_client;
 mod args;
 mod boot;
+mod certificates;
 mod claims;
 mod classes;
 mod controller;
@@ -55,7 +56,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 pub use args::{Args, LogFormat};
 use carillon_tenant::protocol::Versions;
+pub use certificates::CertificateArgs;
 pub use jwks::JwksArgs;
+use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -81,9 +84,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = Arc::new(metrics::Metrics::default());
     let readiness = health::Readiness::default();
     let session_key = session_key::follow(args.session_key_file, readiness.clone());
-    let identity = tls::Identity::new(args.admin_tls_directory, &args.server_identity).context("--server-identity")?;
+    let server_name = ServerName::try_from(args.server_identity.clone()).context("--server-identity")?;
     let fetcher = Arc::new(jwks::fetcher(&args.jwks)?);
     let client = kube::Client::try_default().await.context("no API server is configured")?;
+    let certificates = certificates::Keeper::new(&args.certificates, client.clone(), &args.namespace, server_name.clone())?;
+    let identity = match &certificates {
+        Some(keeper) => tls::Identity::kept(keeper.own(), server_name),
+        None => tls::Identity::new(args.admin_tls_directory, server_name).measured(Arc::clone(&metrics)),
+    };
     let (desired, desired_receiver) = watch::channel(None);
     let (fleet, fleet_receiver) = watch::channel(None);
     let (report_sender, reports) = mpsc::channel(REPORTS);
@@ -100,6 +108,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let told = status_api::Source { replica: identity.clone(), desired: pushers.desired.clone(), fleet: fleet_receiver };
     let (elector, term) = lease::Elector::new(store, identity.clone(), readiness.clone(), Arc::clone(&metrics));
     let events = events::Events::spawn(client.clone(), Arc::clone(&metrics));
+    if let Some(keeper) = certificates {
+        let parts = certificates::Parts {
+            fleet: told.fleet.clone(),
+            readiness: readiness.clone(),
+            terms: term.clone(),
+            events: events.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        tokio::spawn(keeper.keep(parts));
+    }
     if let Some(prefix) = args.boot_config_secrets {
         let secrets = boot::Secrets::new(client.clone(), &args.namespace, prefix);
         tokio::spawn(boot::keep(secrets, pushers.desired.clone(), term.clone(), Arc::clone(&metrics)));

@@ -9,6 +9,7 @@ use std::{
 };
 
 use carillon_jwks::FetchError;
+use carillon_tenant::Validity;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -23,11 +24,14 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-pub use self::labels::{BootWrite, Outcome, PodState, PushResult, Stage, TenantState, WriteResult};
+pub use self::labels::{BootWrite, CertificateWrite, Outcome, PodState, PushResult, Stage, TenantState, WriteResult};
 use self::process::Process;
 
 /// From what a quiet operator takes to what a pod that is away makes it take.
 const CHANGE_BUCKETS: [f64; 12] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Whose certificates there are between the operator and the servers.
+const CERTIFICATES: [&str; 3] = ["authority", "server", "operator"];
 
 /// The registry and its handles.
 #[derive(Debug)]
@@ -47,6 +51,9 @@ pub struct Metrics {
     jwks_oldest: OldestFetch,
     fuse_blown: Gauge,
     definitions_lack: Gauge,
+    certificate_start: Family<CertificateLabel, Gauge>,
+    certificate_expiry: Family<CertificateLabel, Gauge>,
+    certificate_renewals: Family<RenewalLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,6 +92,17 @@ struct WordLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabel {
+    certificate: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RenewalLabel {
+    certificate: &'static str,
+    result: CertificateWrite,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StageLabel {
     stage: Stage,
 }
@@ -109,6 +127,9 @@ impl Default for Metrics {
             jwks_oldest: OldestFetch::default(),
             fuse_blown: Gauge::default(),
             definitions_lack: Gauge::default(),
+            certificate_start: Family::default(),
+            certificate_expiry: Family::default(),
+            certificate_renewals: Family::default(),
             registry: Registry::default(),
         };
         registry.register("carillon_operator_reconciles", "Tenants resolved and compiled", metrics.reconciles.clone());
@@ -132,6 +153,12 @@ impl Default for Metrics {
         registry.register("carillon_operator_fuse_blown", help, metrics.fuse_blown.clone());
         let help = "Fields that the installed custom resource definitions lack";
         registry.register("carillon_operator_definitions_missing_fields", help, metrics.definitions_lack.clone());
+        let help = "From when on a certificate between the operator and the servers is valid";
+        registry.register("carillon_operator_certificate_start_timestamp_seconds", help, metrics.certificate_start.clone());
+        let help = "When a certificate between the operator and the servers ends";
+        registry.register("carillon_operator_certificate_expiry_timestamp_seconds", help, metrics.certificate_expiry.clone());
+        let help = "Certificates between the operator and the servers that the operator has made, or failed to make";
+        registry.register("carillon_operator_certificate_renewals", help, metrics.certificate_renewals.clone());
         registry.register_collector(Box::new(Process));
         // Series exist from the start, so that rates over them do, too.
         for outcome in Outcome::ALL {
@@ -145,6 +172,11 @@ impl Default for Metrics {
         }
         for result in BootWrite::ALL {
             let _ = metrics.boot_writes.get_or_create(&BootWriteLabel { result: *result });
+        }
+        for result in CertificateWrite::ALL {
+            for certificate in CERTIFICATES {
+                let _ = metrics.certificate_renewals.get_or_create(&RenewalLabel { certificate, result: *result });
+            }
         }
         for stage in Stage::ALL {
             let _ = metrics.changes.get_or_create(&StageLabel { stage: *stage });
@@ -232,6 +264,23 @@ impl Metrics {
     /// How many fields the installed definitions lack.
     pub fn definitions_lack(&self, fields: usize) {
         self.definitions_lack.set(i64::try_from(fields).unwrap_or(i64::MAX));
+    }
+
+    /// How long a certificate lasts; `None`: that isn't known any more.
+    pub fn certificate(&self, certificate: &'static str, validity: Option<Validity>) {
+        let label = CertificateLabel { certificate };
+        if let Some(validity) = validity {
+            self.certificate_start.get_or_create(&label).set(validity.not_before);
+            self.certificate_expiry.get_or_create(&label).set(validity.not_after);
+        } else {
+            self.certificate_start.remove(&label);
+            self.certificate_expiry.remove(&label);
+        }
+    }
+
+    /// A certificate was made, or not.
+    pub fn certificate_renewed(&self, certificate: &'static str, result: CertificateWrite) {
+        self.certificate_renewals.get_or_create(&RenewalLabel { certificate, result }).inc();
     }
 
     /// A Kubernetes Event was not recorded.

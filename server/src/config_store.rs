@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -16,7 +16,9 @@ use carillon_tenant::{
     push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
-use crate::{fan_out::Tenant, fleet::Fleet, metrics::Metrics, origin_index::OriginIndex};
+use tokio::sync::watch;
+
+use crate::{fan_out::Tenant, fleet::Fleet, metrics::Metrics, origin_index::OriginIndex, tls::InForce};
 
 /// The tenants in force. A cheap handle.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ struct Inner {
     heard: Mutex<Option<Heard>>,
     /// True while this server runs what it found when it started, and no operator has confirmed that.
     unconfirmed: AtomicBool,
+    /// Those of the admin port; empty without one.
+    certificates: OnceLock<watch::Receiver<Arc<InForce>>>,
 }
 
 /// When the operator was heard.
@@ -92,6 +96,7 @@ impl ConfigStore {
             position: Mutex::default(),
             heard: Mutex::default(),
             unconfirmed: AtomicBool::new(false),
+            certificates: OnceLock::new(),
         }))
     }
 
@@ -141,7 +146,18 @@ impl ConfigStore {
             fleet_digest: view.settings.as_ref().map(carillon_tenant::push::FleetSettings::digest),
             digest: digest_of(&view),
             applied: view.tenants.values().map(|tenant| applied(tenant)).collect(),
+            certificates: self.certificates().map(|certificates| certificates.report()),
         }
+    }
+
+    /// Tells the operator of `certificates`, too. Those that come first stay.
+    pub fn tell_certificates(&self, certificates: watch::Receiver<Arc<InForce>>) {
+        self.0.certificates.set(certificates).ok();
+    }
+
+    /// The certificates of the admin port.
+    pub fn certificates(&self) -> Option<Arc<InForce>> {
+        Some(self.0.certificates.get()?.borrow().clone())
     }
 
     /// What tenants use here, for the operator. No sign that it looked at the configuration.

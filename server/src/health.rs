@@ -71,6 +71,10 @@ async fn metrics(State(health): State<Health>) -> impl IntoResponse {
     let text = health.0.get().map(|core| {
         core.metrics.config_age_seconds.set(core.config.age_seconds());
         core.metrics.config_from_boot.set(core.config.is_unconfirmed().into());
+        if let Some(certificates) = core.config.certificates() {
+            core.metrics.certificate("server", certificates.serving());
+            core.metrics.certificate("authority", certificates.authority());
+        }
         core.metrics.encode()
     });
     let status = if text.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

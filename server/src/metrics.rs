@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU64},
 };
 
-use carillon_tenant::{Code, TenantId};
+use carillon_tenant::{Code, TenantId, Validity};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -44,6 +44,11 @@ struct RefusalLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StageLabel {
     stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabel {
+    certificate: &'static str,
 }
 
 /// The server's metrics.
@@ -87,6 +92,8 @@ pub struct Metrics {
     pub config_tenants: Gauge,
     /// Times the admin port's certificates changed into something that can't be used.
     pub certificate_reload_failures: Counter,
+    certificate_start: Family<CertificateLabel, Gauge>,
+    certificate_expiry: Family<CertificateLabel, Gauge>,
 }
 
 impl Metrics {
@@ -127,6 +134,14 @@ impl Metrics {
             certificate_reload_failures: make.metric(
                 "carillon_certificate_reload_failures",
                 "Times the admin port's certificates changed into something that can't be used",
+            ),
+            certificate_start: make.family(
+                "carillon_admin_certificate_start_timestamp_seconds",
+                "From when on a certificate of the admin port is valid: its own, or of the authorities in force the one that ends first",
+            ),
+            certificate_expiry: make.family(
+                "carillon_admin_certificate_expiry_timestamp_seconds",
+                "When a certificate of the admin port ends: its own, or of the authorities in force the one that ends first",
             ),
             labelled_tenants: Mutex::default(),
             registry,
@@ -198,6 +213,13 @@ impl Metrics {
     pub fn refusal(&self, tenant: &TenantMetrics, code: Code, enforced: bool) {
         let enforced = if enforced { "true" } else { "false" };
         self.quota_refusals.get_or_create(&RefusalLabels { tenant: tenant.label.clone(), code: code.as_str(), enforced }).inc();
+    }
+
+    /// How long a certificate of the admin port lasts.
+    pub fn certificate(&self, certificate: &'static str, validity: Validity) {
+        let label = CertificateLabel { certificate };
+        self.certificate_start.get_or_create(&label).set(validity.not_before);
+        self.certificate_expiry.get_or_create(&label).set(validity.not_after);
     }
 
     /// Counts messages between pods that this pod failed to send.

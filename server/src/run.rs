@@ -42,6 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let server = Server::start(options, Router::new()).await.with_context(|| format!("--listen {}", args.listen))?;
     let core = server.core().clone();
     tracing::info!(address = %admin.local_addr()?, "admin listening");
+    core.config.tell_certificates(certificates.in_force());
     let routes = config_api::router(core.config.clone());
     tokio::spawn(side_port::serve(admin, Some(certificates.configs()), Bounds::ADMIN, routes, stop.clone()));
     tokio::spawn(certificates.follow(tls::RELOAD_INTERVAL, core.metrics.certificate_reload_failures.clone(), stop.clone()));

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use carillon_tenant::{CertificateFingerprint, Validity, push::CertificatesInForce};
 use prometheus_client::metrics::counter::Counter;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
@@ -75,6 +76,40 @@ pub struct Certificates {
     /// What was tried last, good or not.
     tried: Files,
     config: watch::Sender<Arc<ServerConfig>>,
+    in_force: watch::Sender<Arc<InForce>>,
+}
+
+/// What is known of the certificates in force.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    serving: (CertificateFingerprint, Validity),
+    authorities: Vec<(CertificateFingerprint, Validity)>,
+}
+
+impl InForce {
+    fn new(chain: &[CertificateDer<'_>], authorities: &[CertificateDer<'_>]) -> Option<Self> {
+        let known = |certificate: &CertificateDer<'_>| Some((CertificateFingerprint::of(certificate), Validity::of(certificate)?));
+        Some(Self { serving: known(chain.first()?)?, authorities: authorities.iter().map(known).collect::<Option<_>>()? })
+    }
+
+    /// As the operator is told.
+    pub fn report(&self) -> CertificatesInForce {
+        CertificatesInForce {
+            serving: self.serving.0.clone(),
+            authorities: self.authorities.iter().map(|(fingerprint, _)| fingerprint.clone()).collect(),
+        }
+    }
+
+    /// The certificate that is shown.
+    pub const fn serving(&self) -> Validity {
+        self.serving.1
+    }
+
+    /// Of the authorities, the one that ends first.
+    pub fn authority(&self) -> Validity {
+        let ends = |validity: &Validity| validity.not_after;
+        self.authorities.iter().map(|(_, validity)| *validity).min_by_key(ends).unwrap_or(self.serving.1)
+    }
 }
 
 impl Certificates {
@@ -85,8 +120,14 @@ impl Certificates {
     /// [`CertificateError`] when the files are no usable certificates.
     pub fn load(directory: &Path, operator: ServerName<'static>) -> Result<Self, CertificateError> {
         let tried = Files::read(directory)?;
-        let config = watch::Sender::new(tried.config(directory, &operator)?);
-        Ok(Self { directory: directory.to_owned(), operator, tried, config })
+        let (config, in_force) = tried.config(directory, &operator)?;
+        let (config, in_force) = (watch::Sender::new(config), watch::Sender::new(in_force));
+        Ok(Self { directory: directory.to_owned(), operator, tried, config, in_force })
+    }
+
+    /// What is in force, as long as this value lives.
+    pub fn in_force(&self) -> watch::Receiver<Arc<InForce>> {
+        self.in_force.subscribe()
     }
 
     /// The configuration in force.
@@ -124,7 +165,10 @@ impl Certificates {
         }
         let config = files.config(&self.directory, &self.operator);
         self.tried = files;
-        self.config.send_replace(config?);
+        let (config, in_force) = config?;
+        self.config.send_replace(config);
+        // Only what is in force is told.
+        self.in_force.send_replace(in_force);
         Ok(true)
     }
 }
@@ -151,13 +195,15 @@ impl Files {
         Ok(Self { certificate: read(CERTIFICATE_FILE)?, key: read(KEY_FILE)?, authority: read(AUTHORITY_FILE)? })
     }
 
-    fn config(&self, directory: &Path, operator: &ServerName<'static>) -> Result<Arc<ServerConfig>, CertificateError> {
+    fn config(&self, directory: &Path, operator: &ServerName<'static>) -> Result<(Arc<ServerConfig>, Arc<InForce>), CertificateError> {
         let content = |name: &str, expected| CertificateError::Content { path: directory.join(name).display().to_string(), expected };
         let unusable = |reason: String| CertificateError::Unusable { path: directory.display().to_string(), reason };
         let chain = certificates(&self.certificate).ok_or_else(|| content(CERTIFICATE_FILE, "certificate"))?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| content(KEY_FILE, "private key"))?;
+        let authorities = certificates(&self.authority).ok_or_else(|| content(AUTHORITY_FILE, "certificate"))?;
+        let in_force = InForce::new(&chain, &authorities).ok_or_else(|| unusable("a certificate in them can't be read".to_owned()))?;
         let mut roots = RootCertStore::empty();
-        for authority in certificates(&self.authority).ok_or_else(|| content(AUTHORITY_FILE, "certificate"))? {
+        for authority in authorities {
             roots.add(authority).map_err(|error| unusable(error.to_string()))?;
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -172,7 +218,7 @@ impl Files {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), Arc::new(in_force)))
     }
 }
 

@@ -5,6 +5,7 @@
 //! Everything here is pure: no I/O, no clock, no Kubernetes client, no HTTP server, no Redis.
 
 pub mod boot;
+mod certificate;
 mod class;
 pub mod compile;
 mod config;
@@ -25,6 +26,7 @@ mod selector;
 mod version;
 
 pub use carillon_crds::{Enforcement, Limit, OnExpiry, Permission, SigningAlgorithm};
+pub use certificate::{CertificateFingerprint, Validity};
 pub use class::{Class, ClassOutcome, Classes};
 pub use compile::{CompileOutcome, Rejection, RejectionCode, ResolvedSecrets, SecretError};
 pub use config::{ApiKey, TenantConfig};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Code, ConfigVersion, OriginPattern, Position, Quotas, RejectionCode, SecretBytes, TenantId,
+    CertificateFingerprint, Code, ConfigVersion, OriginPattern, Position, Quotas, RejectionCode, SecretBytes, TenantId,
     jwt_policy::JwtMessage,
     protocol::{self, Versions},
     revocation::RevocationMessage,
@@ -145,6 +145,19 @@ pub struct State {
     pub digest: String,
     /// Every tenant it runs.
     pub applied: Vec<Applied>,
+    /// The certificates of its admin port; absent when it doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<CertificatesInForce>,
+}
+
+/// The certificates by which a server and the operator know each other, as the server has them in force: for new connections, from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificatesInForce {
+    /// The one that it shows.
+    pub serving: CertificateFingerprint,
+    /// Those whose signature on the operator's certificate it believes.
+    pub authorities: Vec<CertificateFingerprint>,
 }
 
 /// A server's answer to a push.

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use carillon_crds::{Limit, OnExpiry, RealtimeTenantSpec};
 use carillon_tenant::{
-    Code, ConfigVersion, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId, TenantMessage,
+    CertificateFingerprint, Code, ConfigVersion, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId,
+    TenantMessage,
     compile::compile,
     protocol::{Greeting, Versions},
     push::{
-        Answer, Applied, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError, Rejected, Snapshot, State,
-        TenantUsage, UsageReport, digest,
+        Answer, Applied, CertificatesInForce, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError,
+        Rejected, Snapshot, State, TenantUsage, UsageReport, digest,
     },
     report::{CellReport, CellState, FleetReport, PodReport, PodState, REPORT_VERSION, TenantReport},
 };
@@ -161,6 +162,10 @@ fn pushes_and_answers() {
         fleet_digest: Some(settings.digest()),
         digest: digest.clone(),
         applied: vec![applied.clone()],
+        certificates: Some(CertificatesInForce {
+            serving: CertificateFingerprint::of(b"serving"),
+            authorities: vec![CertificateFingerprint::of(b"new"), CertificateFingerprint::of(b"old")],
+        }),
     };
     golden("state.json", &state);
     golden("conflict.json", &Conflict { code: ConflictCode::StaleEpoch, state });

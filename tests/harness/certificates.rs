@@ -1,7 +1,8 @@
-//! Who signs the certificates of servers and of the operator, as the chart's tools do.
+//! Who signs the certificates of servers and of the operator.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
+use carillon_tenant::CertificateFingerprint;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 /// What every server's certificate is for.
@@ -16,6 +17,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    fingerprint: CertificateFingerprint,
 }
 
 impl Authority {
@@ -30,8 +32,14 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().expect("keys can be made");
-        let pem = params.self_signed(&key).expect("a certificate can sign itself").pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        let certificate = params.self_signed(&key).expect("a certificate can sign itself");
+        let (pem, fingerprint) = (certificate.pem(), CertificateFingerprint::of(certificate.der()));
+        Self { issuer: Issuer::new(params, key), pem, fingerprint }
+    }
+
+    /// Which one it is.
+    pub const fn fingerprint(&self) -> &CertificateFingerprint {
+        &self.fingerprint
     }
 
     /// Writes what a server's `--admin-tls-directory` holds into `folder`.
@@ -40,7 +48,16 @@ impl Authority {
     ///
     /// When the folder takes no files.
     pub fn write_for_server(&self, folder: &Path) {
-        self.write(folder, SERVER);
+        self.write(SERVER, &[self], folder);
+    }
+
+    /// The same for a server that believes others than who signs its certificate.
+    ///
+    /// # Panics
+    ///
+    /// When the folder takes no files.
+    pub fn write_for_server_that_believes(&self, believed: &[&Self], folder: &Path) {
+        self.write(SERVER, believed, folder);
     }
 
     /// Writes what the operator's `--admin-tls-directory` holds into `folder`.
@@ -49,17 +66,17 @@ impl Authority {
     ///
     /// When the folder takes no files.
     pub fn write_for_operator(&self, folder: &Path) {
-        self.write(folder, OPERATOR);
+        self.write(OPERATOR, &[self], folder);
     }
 
-    /// Writes a certificate for `name`, its key and the authority's certificate into `folder`.
+    /// Writes a certificate for `name`, its key and those that are believed into `folder`.
     ///
     /// # Panics
     ///
     /// When the folder takes no files.
-    pub fn write(&self, folder: &Path, name: &str) {
+    pub fn write(&self, name: &str, believed: &[&Self], folder: &Path) {
         let (certificate, key) = self.sign(name);
-        for (name, content) in [("ca.crt", &self.pem), ("tls.crt", &certificate), ("tls.key", &key)] {
+        for (name, content) in [("ca.crt", &bundle(believed)), ("tls.crt", &certificate), ("tls.key", &key)] {
             fs::write(folder.join(name), content).expect("the test's folder takes files");
         }
     }
@@ -75,8 +92,17 @@ impl Authority {
     ///
     /// When TLS does not like our certificates.
     pub fn operator_of(&self, admin: SocketAddr) -> (reqwest::Client, String) {
+        self.operator_that_believes(&[self], admin)
+    }
+
+    /// The same of an operator that believes others than who signs its certificate.
+    ///
+    /// # Panics
+    ///
+    /// When TLS does not like our certificates.
+    pub fn operator_that_believes(&self, believed: &[&Self], admin: SocketAddr) -> (reqwest::Client, String) {
         let (certificate, key) = self.sign(OPERATOR);
-        operator_with(&self.pem, &certificate, &key, admin)
+        operator_with(&bundle(believed), &certificate, &key, admin)
     }
 
     /// A certificate for `name`, a DNS name or an IP address, and its key, in PEM.
@@ -93,6 +119,10 @@ impl Authority {
     }
 }
 
+fn bundle(authorities: &[&Authority]) -> String {
+    authorities.iter().map(|authority| authority.pem.as_str()).collect()
+}
+
 /// The client for the admin port of one server of whoever holds the operator's certificate, and where it is asked. All are PEM.
 ///
 /// # Panics
@@ -100,9 +130,9 @@ impl Authority {
 /// When TLS does not like them.
 pub fn operator_with(authority: &str, certificate: &str, key: &str, admin: SocketAddr) -> (reqwest::Client, String) {
     let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).expect("a certificate and its key");
-    let authority = reqwest::Certificate::from_pem(authority.as_bytes()).expect("a certificate");
+    let authorities = reqwest::Certificate::from_pem_bundle(authority.as_bytes()).expect("certificates");
     let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).resolve(SERVER, admin);
-    let client = client.tls_certs_only([authority]).identity(identity).build().expect("TLS can be set up");
+    let client = client.tls_certs_only(authorities).identity(identity).build().expect("TLS can be set up");
     (client, format!("https://{SERVER}:{}", admin.port()))
 }
 

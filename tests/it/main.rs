@@ -3,6 +3,7 @@
 mod auth;
 mod bad_bytes;
 mod boot;
+mod certificates;
 mod cli;
 mod cluster;
 mod config;

@@ -41,6 +41,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if $prefix }}{{ $prefix }}/{{ end }}carillon-{{ .component }}:{{ $tag }}
 {{- end -}}
 
+{{/* Who makes the certificates of the admin port: operator, certManager, or user. */}}
+{{- define "carillon.tls.mode" -}}
+{{- if .Values.tls.server.existingSecret }}user{{ else if .Values.tls.certManager.enabled }}certManager{{ else }}operator{{ end -}}
+{{- end -}}
+
+{{/* Where the operator keeps its authority, which nobody else reads. */}}
+{{- define "carillon.tls.authority.secretName" -}}{{ include "carillon.fullname" . }}-ca{{- end -}}
+
 {{- define "carillon.tls.server.secretName" -}}
 {{- default (printf "%s-tls" (include "carillon.server.name" .)) .Values.tls.server.existingSecret -}}
 {{- end -}}

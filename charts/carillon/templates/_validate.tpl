@@ -12,6 +12,15 @@
 {{- if ne (empty .Values.tls.server.existingSecret) (empty .Values.tls.operator.existingSecret) -}}
 {{- fail "tls.server.existingSecret and tls.operator.existingSecret go together: one authority signs both" -}}
 {{- end -}}
+{{- if and .Values.tls.certManager.enabled .Values.tls.server.existingSecret -}}
+{{- fail "tls.certManager.enabled and tls.server.existingSecret exclude each other: either cert-manager makes the certificates, or you do" -}}
+{{- end -}}
+{{- if and .Values.tls.certManager.issuerRef.name (not .Values.tls.certManager.enabled) -}}
+{{- fail "tls.certManager.issuerRef.name is set, and cert-manager is not asked: set tls.certManager.enabled, too" -}}
+{{- end -}}
+{{- if lt (int64 .Values.tls.authoritySeconds) (mul 3 (int64 .Values.tls.certificateSeconds)) -}}
+{{- fail (printf "tls.authoritySeconds is %d: an authority must last three times as long as what it signs (tls.certificateSeconds is %d), or longer" (int64 .Values.tls.authoritySeconds) (int64 .Values.tls.certificateSeconds)) -}}
+{{- end -}}
 {{- if and .Values.sessionKey.existingSecret.key (not .Values.sessionKey.existingSecret.name) -}}
 {{- fail "sessionKey.existingSecret.key is set without sessionKey.existingSecret.name" -}}
 {{- end -}}

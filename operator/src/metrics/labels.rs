@@ -75,6 +75,16 @@ label_values!(
 );
 
 label_values!(
+    /// How the write of a certificate went.
+    CertificateWrite {
+        /// Written.
+        Ok = "ok",
+        /// It could not be made, or the API server did not take it; tried again.
+        Failed = "failed",
+    }
+);
+
+label_values!(
     /// The state of a pod.
     PodState {
         /// It serves.

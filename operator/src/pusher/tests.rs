@@ -105,6 +105,7 @@ impl Model {
             fleet_digest: self.fleet_digest.clone(),
             digest: self.digest(),
             applied: self.applied.iter().map(applied).collect(),
+            certificates: None,
         }
     }
 
@@ -292,7 +293,7 @@ impl Operator {
         let (desired, receiver) = watch::channel(first.map(Arc::new));
         let (sender, reports) = mpsc::channel(64);
         let context = Context {
-            identity: Arc::new(Identity::new(directory.clone(), SERVER_NAME).unwrap()),
+            identity: Arc::new(Identity::new(directory.clone(), SERVER_NAME.try_into().unwrap())),
             desired: receiver,
             reports: sender,
             exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)),

@@ -57,14 +57,18 @@ impl Credentials {
         Operator::start(Command::new(file(PROGRAM)), replica).await
     }
 
+    /// The operator's client for a pod's admin port, and where it is asked.
+    pub fn admin_of(&self, pod: &Pod) -> (reqwest::Client, String) {
+        certificates::operator_with(&self.authority, &self.certificate, &self.key, SocketAddr::new(pod.ip, ADMIN_PORT))
+    }
+
     /// Tells a pod what a leader of `epoch` would that finds everything as it should be.
     ///
     /// # Panics
     ///
     /// When the pod doesn't take it.
     pub async fn claim(&self, pod: &Pod, epoch: u64) {
-        let (client, base) =
-            certificates::operator_with(&self.authority, &self.certificate, &self.key, SocketAddr::new(pod.ip, ADMIN_PORT));
+        let (client, base) = self.admin_of(pod);
         let state = client.get(format!("{base}{STATE_PATH}")).send().await.expect("the pod answers");
         let state: State = state.json().await.expect("it tells its state");
         let position = Position::new(epoch, 1);

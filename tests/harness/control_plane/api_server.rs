@@ -43,7 +43,7 @@ impl ApiServer {
         let (host, binaries, folder) = (loopback::host(), binaries().await, Folder::new("api-server"));
         let authority = Authority::new();
         let path = folder.path();
-        authority.write(path, &host.to_string());
+        authority.write(&host.to_string(), &[&authority], path);
         fs::write(path.join("tokens.csv"), format!("{TOKEN},tests,tests,system:masters\n")).expect("the test's folder takes files");
         fs::write(path.join("kubeconfig"), kubeconfig(host, authority.pem())).expect("the test's folder takes files");
         let etcd = start_etcd(host, &binaries, path);

@@ -58,7 +58,7 @@ impl ControlPlane {
         let api = Api::connect_by(Kubectl::new(server.kubectl(), server.kubeconfig())).await;
         let mut ways = Vec::new();
         for number in 0..SERVERS {
-            ways.push(Way::to(fleet.admin(number), fleet.authority()).await);
+            ways.push(Way::to(fleet.admin(number), &fleet.authority()).await);
         }
         let plane = Self { api, server, fleet, ways, folder };
         plane.api.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})).await;

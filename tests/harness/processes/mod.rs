@@ -6,10 +6,14 @@ mod server;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-use carillon_tenant::{TenantMessage, push::TenantUsage};
+use carillon_tenant::{
+    TenantMessage,
+    push::{CertificatesInForce, TenantUsage},
+};
 
 use self::server::Server;
 use crate::{
@@ -28,7 +32,7 @@ pub struct Processes {
     redis: Option<Redis>,
     redis_url: String,
     host: Ipv4Addr,
-    authority: Authority,
+    authority: Arc<Authority>,
     servers: Vec<Server>,
     tenants: Vec<TenantMessage>,
     folder: Folder,
@@ -67,7 +71,7 @@ impl Processes {
     /// So many servers, none of which runs yet.
     async fn prepare(redis_url: String, count: usize) -> Self {
         let folder = Folder::new("fleet");
-        let authority = Authority::new();
+        let authority = Arc::new(Authority::new());
         authority.write_for_server(folder.path());
         let (host, program) = (loopback::host(), server_binary().await);
         let servers = (0..count).map(|number| Server::new(number, program.clone())).collect();
@@ -96,6 +100,32 @@ impl Processes {
         for server in self.running() {
             server.push(&self.tenants).await;
         }
+    }
+
+    /// Who signed the certificates that the servers were started with.
+    pub fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.authority)
+    }
+
+    /// Gives every server a certificate that `authority` signs, and has them believe `believed`. They take it up when they look.
+    pub fn certify_servers(&self, authority: &Authority, believed: &[&Authority]) {
+        authority.write_for_server_that_believes(believed, self.folder.path());
+    }
+
+    /// Gives the operator a certificate that `authority` signs, and has it believe `believed`.
+    pub fn certify_operator(&mut self, authority: &Authority, believed: &[&Authority]) {
+        for server in &mut self.servers {
+            server.certify_operator(authority, believed);
+        }
+    }
+
+    /// The certificates that every server that runs says are in force.
+    pub async fn certificates(&self) -> Vec<CertificatesInForce> {
+        let mut certificates = Vec::new();
+        for server in self.running() {
+            certificates.push(server.certificates().await);
+        }
+        certificates
     }
 
     fn program(&mut self, tenants: &[Tenant]) {
@@ -146,11 +176,6 @@ impl Processes {
     /// Where an operator finds a server.
     pub fn admin(&self, server: usize) -> SocketAddr {
         self.servers[server].addresses().admin
-    }
-
-    /// Who signed the servers' certificates.
-    pub const fn authority(&self) -> &Authority {
-        &self.authority
     }
 
     /// Where clients find all servers.

@@ -11,7 +11,8 @@ use std::{
 use carillon_tenant::{
     TenantMessage,
     push::{
-        Answer, DELTA_PATH, Delta, FleetSettings, PROTOCOL_VERSION, SNAPSHOT_PATH, STATE_PATH, Snapshot, State, USAGE_PATH, UsageReport,
+        Answer, CertificatesInForce, DELTA_PATH, Delta, FleetSettings, PROTOCOL_VERSION, SNAPSHOT_PATH, STATE_PATH, Snapshot, State,
+        USAGE_PATH, UsageReport,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -156,13 +157,28 @@ impl Server {
         assert!(answer.rejected.is_empty(), "{answer:?}");
     }
 
+    pub(super) fn certify_operator(&mut self, authority: &Authority, believed: &[&Authority]) {
+        self.operator = Some(authority.operator_that_believes(believed, self.addresses().admin));
+    }
+
+    pub(super) async fn certificates(&self) -> CertificatesInForce {
+        let state: State = self.ask(reqwest::Method::GET, STATE_PATH, &()).await;
+        state.certificates.expect("a server with an admin port tells its certificates")
+    }
+
     pub(super) async fn usage(&self) -> UsageReport {
         self.ask(reqwest::Method::GET, USAGE_PATH, &()).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: reqwest::Method, path: &str, body: &impl Serialize) -> T {
         let (client, base) = self.operator.as_ref().expect("the server was started");
-        let answer = client.request(method, format!("{base}{path}")).json(body).send().await.expect("the admin port answers");
+        let request = client.request(method, format!("{base}{path}")).json(body).build().expect("a request can be made");
+        let again = request.try_clone().expect("its body is no stream");
+        let answer = match client.execute(request).await {
+            Ok(answer) => answer,
+            // A server closes what is idle when it takes up certificates. The operator says everything twice, too.
+            Err(_) => client.execute(again).await.expect("the admin port answers"),
+        };
         let (status, text) = (answer.status(), answer.text().await.expect("the admin port answers in whole"));
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error} in {text}"))

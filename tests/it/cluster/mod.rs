@@ -1,6 +1,7 @@
 //! Stories on a real Kubernetes, over the chart as it is installed. `make e2e-cluster` runs them, one after the other.
 
 mod annotations;
+mod certificates;
 mod changes;
 mod classes;
 mod definition;
