@@ -28,6 +28,7 @@ mod fixtures;
 mod fleet;
 mod fuse;
 mod gather;
+mod generate;
 mod health;
 mod index;
 mod jwks;
@@ -54,6 +55,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 pub use args::{Args, LogFormat};
 use carillon_tenant::protocol::Versions;
+pub use generate::GenerateArgs;
 pub use jwks::JwksArgs;
 use tokio::{
     net::TcpListener,
@@ -114,6 +116,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         readiness: readiness.clone(),
         events,
         fetcher,
+        generate: args.generate,
         metrics: Arc::clone(&metrics),
     };
 

@@ -22,6 +22,8 @@ fn facts() -> Facts {
         key_report: None,
         pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
         usage: None,
+        generates: false,
+        generated: None,
     }
 }
 
@@ -142,7 +144,7 @@ fn nothing_moves_without_a_change() {
 
 #[test]
 fn effective_quotas_stay_with_the_version_that_holds_them() {
-    let quotas = |class: &str| Some(EffectiveStatus { class_name: Some(class.to_owned()), quotas: Vec::new() });
+    let quotas = |class: &str| Some(EffectiveStatus { class_name: Some(class.to_owned()), ..EffectiveStatus::default() });
     let first = status(&Facts { effective: quotas("gold"), ..facts() }, None, at(0));
     assert_eq!(first.effective, quotas("gold"));
     let kept = status(&Facts { kept: true, ..facts() }, Some(&first), at(1));
