@@ -10,6 +10,7 @@ mod connect;
 mod drain;
 mod expiry;
 mod fleet;
+mod generated;
 mod http_api;
 mod key_sets;
 mod memory;

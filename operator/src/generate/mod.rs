@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc};
 use carillon_crds::GenerateSpec;
 use carillon_tenant::{
     Generated, GeneratedKeys, TenantId,
-    generated::{self, LEDGER_KEY, Ledger},
+    generated::{self, Ledger},
 };
 use clap::Args;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
@@ -74,7 +74,7 @@ pub struct Seen {
 impl Seen {
     /// What `secret` says to the object `uid`, which wants `want`.
     pub fn of(secret: Option<&Secret>, uid: &str, want: &Want, enabled: bool, now: Timestamp) -> Self {
-        let stored = secret.map(|secret| secret::read(secret));
+        let stored = secret.map(secret::read);
         let found = match (secret, &stored) {
             (Some(secret), _) if !secret::is_owned(secret, uid) => Generated::NotOwned,
             (_, Some(Stored { ledger: Some(ledger), .. })) => Generated::Found(Box::new(ledger.clone().without_private())),
@@ -121,9 +121,4 @@ impl Made {
             Self::Other => None,
         }
     }
-}
-
-/// The key in `data` that the ledger stands under.
-const fn ledger_key() -> &'static str {
-    LEDGER_KEY
 }

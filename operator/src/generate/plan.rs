@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use carillon_crds::{GenerateSpec, GeneratedAlgorithm, SigningAlgorithm};
 use carillon_tenant::{
     SecretBytes,
-    generated::{ApiEntry, JwtEntry, Ledger, NewApiKey, NewJwtKey, Role},
+    generated::{ApiEntry, JwtEntry, LEDGER_KEY, Ledger, NewApiKey, NewJwtKey, Role},
 };
 
-use super::{Want, ledger_key};
+use super::Want;
 
 /// Keys of `data` that the operator writes, besides the ledger.
 const ENDPOINT: &str = "endpoint";
@@ -187,7 +187,7 @@ impl Next {
         let current = self.ledger.current_jwt();
         put(JWT_KID, current.map(|key| key.kid.as_str()));
         put(JWT_ALGORITHM, current.map(|key| SigningAlgorithm::from(key.algorithm).as_str()));
-        self.data.insert(ledger_key().to_owned(), self.ledger.write());
+        self.data.insert(LEDGER_KEY.to_owned(), self.ledger.write());
     }
 }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use carillon_crds::{CREDENTIALS_SECRET_TYPE, RealtimeTenant};
-use carillon_tenant::{SecretBytes, generated::Ledger};
+use carillon_tenant::{
+    SecretBytes,
+    generated::{LEDGER_KEY, Ledger},
+};
 use k8s_openapi::{
     ByteString,
     api::core::v1::Secret,
@@ -16,7 +19,7 @@ use kube::{
 };
 
 use super::{
-    Want, ledger_key,
+    Want,
     plan::{Made, Plan, Stored, plan},
     secret_name,
 };
@@ -46,7 +49,7 @@ pub fn is_owned(secret: &Secret, uid: &str) -> bool {
 pub fn read(secret: &Secret) -> Stored {
     let data: BTreeMap<_, _> =
         secret.data.iter().flatten().map(|(key, ByteString(bytes))| (key.clone(), SecretBytes::from(bytes.clone()))).collect();
-    Stored { ledger: data.get(ledger_key()).and_then(|bytes| Ledger::read(bytes.expose()).ok()), data }
+    Stored { ledger: data.get(LEDGER_KEY).and_then(|bytes| Ledger::read(bytes.expose()).ok()), data }
 }
 
 /// Looks at the Secret, and brings it where it should be. `None`: there is nothing to do.

@@ -1,10 +1,16 @@
-use carillon_tenant::{SecretBytes, TenantMessage, generated::Role};
+use carillon_tenant::{
+    SecretBytes, TenantMessage,
+    generated::{LEDGER_KEY, Role},
+};
 use serde_json::{Value, json};
 
 use super::{plan::*, *};
 use crate::fixtures::id;
 
 const NOW: i64 = 1_000_000;
+
+/// What a key is used for, and until when.
+type Use = (Role, Option<i64>);
 
 /// A Secret, and whoever leads.
 struct World {
@@ -57,7 +63,7 @@ impl World {
         self.secret.as_ref().unwrap().ledger.as_ref().unwrap()
     }
 
-    fn roles(&self) -> (Vec<(Role, Option<i64>)>, Vec<(Role, Option<i64>)>) {
+    fn roles(&self) -> (Vec<Use>, Vec<Use>) {
         let ledger = self.ledger();
         let jwt = ledger.jwt.iter().map(|key| (key.role, key.not_after));
         (jwt.collect(), ledger.api.iter().map(|key| (key.role, key.not_after)).collect())
@@ -71,7 +77,7 @@ impl World {
     }
 }
 
-const fn kept(role: Role) -> (Role, Option<i64>) {
+const fn kept(role: Role) -> Use {
     (role, None)
 }
 

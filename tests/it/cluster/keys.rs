@@ -148,6 +148,13 @@ async fn no_secret_is_told_anywhere() {
         assert_eq!(client.call("rt:join", &json!({"room": "a"})).await["ok"], true);
     }
 
+    let made = team.tenant_saying("made", json!({"auth": {"generate": {"jwtKey": {}, "apiKey": {}}}})).await;
+    team.in_force(&made).await;
+    let data = release.api.get(&format!("/api/v1/namespaces/{}/secrets/made-carillon", team.namespace)).await.expect("it was made");
+    let generated =
+        ["jwtKey", "apiKey"].map(|key| STANDARD.decode(data["data"][key].as_str().unwrap_or_default()).expect("Secrets are base64"));
+    let generated = generated.map(|key| String::from_utf8(key).expect("keys are text"));
+
     let mut told = vec![
         kubectl(&["get", "events", "--all-namespaces", "--output", "yaml"]).await,
         kubectl(&["get", "rtt,rttc", "--all-namespaces", "--output", "yaml"]).await,
@@ -164,7 +171,7 @@ async fn no_secret_is_told_anywhere() {
     let session_key = release.secret("carillon-session-key").await["key"].as_str().map(str::to_owned).expect("the chart made it");
     let session_key = String::from_utf8(STANDARD.decode(session_key).expect("Secrets are base64")).expect("the chart makes text");
     let secrets = [first, marker("pem"), api, marker("forged"), session_key, signature_of(&good), signature_of(&forged)];
-    for secret in &secrets {
+    for secret in secrets.iter().chain(&generated) {
         for form in [secret.clone(), STANDARD.encode(secret).trim_end_matches('=').to_owned()] {
             let found = told.iter().find_map(|text| text.lines().find(|line| line.contains(&form)));
             assert_eq!(found, None, "{form}");

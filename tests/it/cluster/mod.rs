@@ -5,6 +5,7 @@ mod changes;
 mod classes;
 mod definition;
 mod failures;
+mod generated;
 mod install;
 mod keys;
 mod leaders;
