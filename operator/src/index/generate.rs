@@ -103,3 +103,88 @@ impl Entry {
         self.object.spec.as_ref().is_ok_and(|spec| spec.auth.generate.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use carillon_tenant::{
+        ResolvedSecrets,
+        generated::{JwtEntry, Ledger, NewJwtKey, Role},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::{fixtures::object, generate::Seen, resolve::Resolution};
+
+    fn tenant(rotate: Option<&str>) -> TenantObject {
+        let object = object("acme", "2026-01-01T00:00:00Z", 1, &json!({"auth": {"generate": {"jwtKey": {}}}}));
+        TenantObject { rotate: rotate.map(str::to_owned), ..object }
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() }
+    }
+
+    /// What the Secret is seen to hold: keys with these roles.
+    fn resolve(index: &mut Index, roles: &[Role]) {
+        let mut ledger = Ledger::default();
+        for (number, role) in (0..).zip(roles) {
+            let mut entry = JwtEntry::new(&NewJwtKey::of(carillon_crds::GeneratedAlgorithm::HS256, [number; 32]), *role);
+            entry.not_after = (*role == Role::Old).then_some(1000);
+            ledger.jwt.push(entry);
+        }
+        let keys = if roles.is_empty() { Default::default() } else { ledger.clone().without_private().into() };
+        let seen = Seen { keys, due: roles.is_empty(), ends: ledger.ends().min() };
+        let job = index.job(&key()).unwrap();
+        index.resolved(&job, Resolution::of(&job, Default::default(), ResolvedSecrets::default(), Some(seen)));
+    }
+
+    fn look(index: &Index, second: i64) -> &'static str {
+        match index.generated_look(&key(), None, Timestamp::from_second(second).unwrap()) {
+            Look::Nothing => "nothing",
+            Look::Now(_) => "now",
+            Look::At(1000) => "at its end",
+            Look::At(_) => "at another time",
+            Look::Pods(message, order) => {
+                assert!(order.announced.unwrap().is_announced_by(&message.jwt.keys, &message.api_keys));
+                "when pods run it"
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_looked_at_when_it_is_time() {
+        let mut index = Index::default();
+        index.apply(tenant(None));
+        assert_eq!(look(&index, 0), "nothing", "nobody knows yet whether it is there");
+        resolve(&mut index, &[]);
+        assert_eq!(look(&index, 0), "now");
+        resolve(&mut index, &[Role::Current]);
+        assert_eq!(look(&index, 0), "nothing");
+        index.apply(tenant(Some("once")));
+        assert_eq!(look(&index, 0), "now");
+        index.apply(tenant(None));
+        resolve(&mut index, &[Role::Current, Role::Next, Role::Old]);
+        assert_eq!((look(&index, 0), look(&index, 1000)), ("when pods run it", "now"));
+        resolve(&mut index, &[Role::Current, Role::Old]);
+        assert_eq!((look(&index, 0), look(&index, 1000)), ("at its end", "now"));
+        index.apply(TenantObject { paused: true, ..tenant(Some("twice")) });
+        assert_eq!(look(&index, 1000), "nothing", "it stays as it is");
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_deleted_if_it_is_the_tenants_own() {
+        let mut index = Index::default();
+        let other = object("acme", "2026-01-01T00:00:00Z", 2, &crate::fixtures::spec("acme"));
+        index.apply(other);
+        assert_eq!(look(&index, 0), "nothing");
+        index.generated_secret_seen("n", "acme-carillon", Some(("acme", "uid-another")));
+        assert_eq!(look(&index, 0), "nothing");
+        index.generated_secret_seen("n", "acme-carillon", Some(("acme", "uid-acme")));
+        assert_eq!((look(&index, 0), index.generating()), ("now", vec![key()]));
+        index.secrets_listed(&Default::default());
+        assert_eq!(look(&index, 0), "nothing");
+        // A Secret of another name that a tenant owns is none of these.
+        index.generated_secret_seen("n", "mine", Some(("acme", "uid-acme")));
+        assert_eq!(look(&index, 0), "nothing");
+    }
+}

@@ -235,3 +235,21 @@ fn every_problem_is_told_and_the_message_stays_bounded() {
     let many = Facts { problems: vec![problem(RejectionCode::Invalid); 100], ..facts() };
     assert!(status(&many, None, at(0)).conditions.iter().all(|condition| condition.message.len() <= MESSAGE_BYTES_MAX));
 }
+
+#[test]
+fn generated_keys_are_told_and_a_rotation_once_it_is_done() {
+    let told = |rotation: &str, observed: Option<&str>| -> GeneratedStatus {
+        serde_json::from_value(serde_json::json!({"secretName": "acme-carillon", "rotation": rotation, "observedRotation": observed}))
+            .unwrap()
+    };
+    let next = |generates, generated, previous: Option<&RealtimeTenantStatus>| {
+        status(&Facts { generates, generated, ..facts() }, previous, Timestamp::UNIX_EPOCH)
+    };
+    let first = next(true, Some(told("Settled", Some("once"))), None);
+    let announcing = next(true, Some(told("Announcing", None)), Some(&first));
+    assert_eq!(announcing.generated, Some(told("Announcing", Some("once"))), "the Secret still holds the keys of before");
+    let done = next(true, Some(told("Overlapping", Some("twice"))), Some(&announcing));
+    assert_eq!(done.generated, Some(told("Overlapping", Some("twice"))));
+    assert_eq!(next(true, None, Some(&done)).generated, done.generated, "nothing is known yet");
+    assert_eq!(next(false, None, Some(&done)).generated, None);
+}
