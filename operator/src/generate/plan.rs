@@ -29,6 +29,8 @@ const API_KEY: &str = "apiKey";
 pub struct Stored {
     /// What is remembered; `None` when that can't be read.
     pub ledger: Option<Ledger>,
+    /// True when it was written by a newer operator, which alone can say what is in it.
+    pub newer: bool,
     /// All of its `data`.
     pub data: BTreeMap<String, SecretBytes>,
 }
@@ -62,6 +64,9 @@ pub enum Made {
 /// What is to become of a Secret that is `stored`. `announced`: every server pod runs the next keys that are in it.
 pub fn plan(stored: Option<&Stored>, want: &Want, announced: bool, now: i64, draw: &mut dyn FnMut() -> [u8; 32]) -> Plan {
     let Some(generate) = &want.generate else { return if stored.is_some() { Plan::Delete } else { Plan::Nothing } };
+    if stored.is_some_and(|stored| stored.newer) {
+        return Plan::Nothing;
+    }
     let nothing = Stored::default();
     let before = stored.unwrap_or(&nothing);
     let mut next = Next { ledger: before.ledger.clone().unwrap_or_default(), data: before.data.clone(), made: Made::Other, lost: false };
@@ -79,7 +84,7 @@ pub fn plan(stored: Option<&Stored>, want: &Want, announced: bool, now: i64, dra
         next.announce(generate, want.rotation.as_ref(), draw);
     }
     next.describe(want);
-    if stored == Some(&Stored { ledger: Some(next.ledger), data: next.data.clone() }) {
+    if stored == Some(&Stored { ledger: Some(next.ledger), newer: false, data: next.data.clone() }) {
         Plan::Nothing
     } else {
         Plan::Write(next.data, next.made)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use carillon_crds::{CREDENTIALS_SECRET_TYPE, RealtimeTenant};
 use carillon_tenant::{
     SecretBytes,
-    generated::{LEDGER_KEY, Ledger},
+    generated::{LEDGER_KEY, Ledger, LedgerError},
 };
 use k8s_openapi::{
     ByteString,
@@ -49,7 +49,8 @@ pub fn is_owned(secret: &Secret, uid: &str) -> bool {
 pub fn read(secret: &Secret) -> Stored {
     let data: BTreeMap<_, _> =
         secret.data.iter().flatten().map(|(key, ByteString(bytes))| (key.clone(), SecretBytes::from(bytes.clone()))).collect();
-    Stored { ledger: data.get(LEDGER_KEY).and_then(|bytes| Ledger::read(bytes.expose()).ok()), data }
+    let ledger = data.get(LEDGER_KEY).map(|bytes| Ledger::read(bytes.expose()));
+    Stored { newer: ledger == Some(Err(LedgerError::Newer)), ledger: ledger.and_then(Result::ok), data }
 }
 
 /// Looks at the Secret, and brings it where it should be. `None`: there is nothing to do.

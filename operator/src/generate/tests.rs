@@ -45,7 +45,7 @@ impl World {
             }
             Plan::Write(data, made) => {
                 let ledger = Ledger::read(data[LEDGER_KEY].expose()).expect("what is written can be read");
-                self.secret = Some(Stored { ledger: Some(ledger), data });
+                self.secret = Some(Stored { ledger: Some(ledger), newer: false, data });
                 Some(made)
             }
         }
@@ -216,6 +216,16 @@ fn what_is_damaged_is_made_anew_and_nothing_else_is() {
         assert_eq!((world.text("jwtKey") == before.0, world.text("apiKey") == before.1), (jwt_stays, api_stays), "{key}");
         assert_eq!((world.text("mine").as_str(), world.step(false)), ("stays", None), "{key}");
     }
+}
+
+#[test]
+fn what_a_newer_operator_wrote_is_left_alone() {
+    let mut world = World::new(json!({"jwtKey": {}}));
+    world.step(false);
+    let secret = world.secret.as_mut().unwrap();
+    (secret.ledger, secret.newer) = (None, true);
+    world.want.endpoint = None;
+    assert_eq!(world.step(true), None);
 }
 
 #[test]

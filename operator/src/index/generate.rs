@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carillon_tenant::{Generated, TenantMessage};
+use carillon_tenant::TenantMessage;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{Entry, Index};
@@ -82,7 +82,7 @@ impl Index {
         // What was not compiled since it changed was not looked at, either.
         let Some(seen) = entry.generated.as_ref().filter(|_| entry.compiled) else { return Look::Nothing };
         let Some(ledger) = seen.ledger() else {
-            return if seen.keys.found == Generated::NotOwned { Look::Nothing } else { Look::Now(order(None)) };
+            return if seen.due { Look::Now(order(None)) } else { Look::Nothing };
         };
         let asked = want.rotation.is_some() && want.rotation != ledger.rotation && ledger.has_room();
         if seen.due || asked || seen.ends.is_some_and(|end| end <= now.as_second()) {

@@ -90,12 +90,25 @@ pub struct Ledger {
 
 /// Why `keys.json` can't be used. Never holds a byte of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LedgerError;
+pub enum LedgerError {
+    /// It is damaged.
+    Damaged,
+    /// A newer operator wrote it, in another form. Whoever doesn't know that form must leave it alone.
+    Newer,
+}
 
 impl fmt::Display for LedgerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{LEDGER_KEY} is not what the operator wrote there")
+        formatter.write_str(match self {
+            Self::Damaged => "is not what the operator wrote there",
+            Self::Newer => "was written by a newer operator",
+        })
     }
+}
+
+#[derive(Deserialize)]
+struct Form {
+    version: u32,
 }
 
 impl Default for Ledger {
@@ -112,9 +125,13 @@ impl Ledger {
     /// When it is anything else, or holds a key that can't be used.
     pub fn read(bytes: &[u8]) -> Result<Self, LedgerError> {
         if bytes.len() > BYTES_MAX {
-            return Err(LedgerError);
+            return Err(LedgerError::Damaged);
         }
-        let ledger: Self = serde_json::from_slice(bytes).map_err(|_| LedgerError)?;
+        let form: Form = serde_json::from_slice(bytes).map_err(|_| LedgerError::Damaged)?;
+        if form.version > VERSION {
+            return Err(LedgerError::Newer);
+        }
+        let ledger: Self = serde_json::from_slice(bytes).map_err(|_| LedgerError::Damaged)?;
         let roles = |all: &mut dyn Iterator<Item = (Role, Option<i64>)>| {
             let (mut counts, mut ended) = ([0; 3], true);
             for (role, not_after) in all {
@@ -127,7 +144,7 @@ impl Ledger {
             && roles(&mut ledger.jwt.iter().map(|key| (key.role, key.not_after)))
             && roles(&mut ledger.api.iter().map(|key| (key.role, key.not_after)))
             && ledger.jwt.iter().all(|key| (1..=128).contains(&key.kid.len()) && prepare(key.message()).is_ok());
-        if sound { Ok(ledger) } else { Err(LedgerError) }
+        if sound { Ok(ledger) } else { Err(LedgerError::Damaged) }
     }
 
     /// As it stands in the Secret.

@@ -53,12 +53,17 @@ fn a_ledger_is_read_as_it_was_written_and_nothing_else_is() {
         let mut weak = ledger.clone();
         weak.jwt[0].verification = b"short".to_vec().into();
         for spoilt in [two, endless, weak] {
-            assert_eq!(Ledger::read(spoilt.write().expose()), Err(LedgerError));
+            assert_eq!(Ledger::read(spoilt.write().expose()), Err(LedgerError::Damaged));
         }
     }
-    for bytes in [&b""[..], b"{}", b"{\"version\": 2}", b"[]"] {
-        assert_eq!(Ledger::read(bytes), Err(LedgerError));
+    for bytes in [&b""[..], b"{}", b"{\"version\": 0}", b"[]"] {
+        assert_eq!(Ledger::read(bytes), Err(LedgerError::Damaged));
     }
+}
+
+#[test]
+fn a_ledger_of_a_newer_operator_is_told_from_a_damaged_one() {
+    assert_eq!(Ledger::read(br#"{"version": 2, "keys": []}"#), Err(LedgerError::Newer));
 }
 
 #[test]
