@@ -7,6 +7,7 @@
 
 mod dev;
 mod duration;
+mod local_secret;
 mod manifests;
 mod signer;
 mod status;

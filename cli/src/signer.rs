@@ -7,9 +7,11 @@ use std::{
 
 use anyhow::{Context, anyhow, bail, ensure};
 use carillon_server::jwt::UnverifiedToken;
-use carillon_tenant::{TenantConfig, TenantMessage, UserId, VerificationKey};
+use carillon_tenant::{SecretBytes, TenantConfig, TenantMessage, UserId, VerificationKey};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
+
+use crate::manifests::Served;
 
 /// How long a token is valid unless that is said, or the tenant allows less.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -33,6 +35,8 @@ pub struct Wish {
 #[derive(Debug)]
 pub struct Signer {
     config: TenantConfig,
+    /// A generated key that signs, and its `kid`.
+    generated: Option<(String, SecretBytes)>,
 }
 
 impl Signer {
@@ -43,12 +47,22 @@ impl Signer {
     /// When a server would refuse the tenant, which compiling rules out.
     pub fn new(message: &TenantMessage) -> anyhow::Result<Self> {
         let config = TenantConfig::try_from(message.clone()).map_err(|rejection| anyhow!("{rejection}"))?;
-        Ok(Self { config })
+        Ok(Self { config, generated: None })
+    }
+
+    /// The same, which knows the keys that were generated for the tenant.
+    ///
+    /// # Errors
+    ///
+    /// When a server would refuse the tenant, which compiling rules out.
+    pub fn of(served: &Served) -> anyhow::Result<Self> {
+        let generated = served.generated.as_ref().and_then(|credentials| credentials.signing.clone());
+        Ok(Self { generated, ..Self::new(&served.message)? })
     }
 
     /// True when tokens can be made from what the tenant's Secrets hold.
     pub fn has_secret(&self) -> bool {
-        self.key(None, false).is_ok_and(|key| is_hmac(key.algorithm))
+        self.key(None, false).is_ok_and(|key| is_hmac(key.algorithm) || self.private(key).is_some())
     }
 
     /// A token that fulfils `wish`, signed now.
@@ -61,12 +75,18 @@ impl Signer {
         let key = self.key(wish.kid.as_deref(), wish.signing_key.is_some())?;
         let header = Header { kid: key.kid.clone(), ..Header::new(key.algorithm) };
         let claims = self.claims(wish, now)?;
-        let token = jsonwebtoken::encode(&header, &claims, &encoding_key(key, wish)?).context("the key can't sign")?;
+        let token = jsonwebtoken::encode(&header, &claims, &encoding_key(key, wish, self.private(key))?).context("the key can't sign")?;
         // The server's own judgement: a wrong private key or a claim that spoils the token is told here, not at connect.
         UnverifiedToken::parse(&token)
             .and_then(|unverified| unverified.verify(&self.config, i64::try_from(now).unwrap_or(i64::MAX)))
             .map_err(|code| anyhow!("the tenant would refuse this token: {} ({code})", code.text()))?;
         Ok(token)
+    }
+
+    /// What signs for a generated key whose public half verifies.
+    fn private(&self, key: &VerificationKey) -> Option<&SecretBytes> {
+        let (kid, signing) = self.generated.as_ref()?;
+        (key.kid.as_ref() == Some(kid)).then_some(signing)
     }
 
     fn claims(&self, wish: &Wish, now: u64) -> anyhow::Result<Value> {
@@ -100,18 +120,22 @@ impl Signer {
                 .find(|key| key.kid.as_deref() == Some(kid))
                 .with_context(|| format!("tenant {} has no key with kid {kid:?}; {has}", self.config.id));
         }
-        let wanted = keys.iter().find(|key| is_hmac(key.algorithm) != private_key_given);
+        let signs = |key: &&VerificationKey| (is_hmac(key.algorithm) || self.private(key).is_some()) != private_key_given;
+        let wanted = keys.iter().find(signs);
         wanted
             .or(keys.first())
             .with_context(|| format!("tenant {} has no key here: tokens that its jwks verify are signed by its issuer", self.config.id))
     }
 }
 
-fn encoding_key(key: &VerificationKey, wish: &Wish) -> anyhow::Result<EncodingKey> {
+fn encoding_key(key: &VerificationKey, wish: &Wish, private: Option<&SecretBytes>) -> anyhow::Result<EncodingKey> {
     let algorithm = key.algorithm;
     if is_hmac(algorithm) {
         ensure!(wish.signing_key.is_none(), "this key is a secret ({algorithm:?}), and it signs: leave --signing-key out");
         return Ok(EncodingKey::from_secret(key.decoding.try_get_as_bytes()?));
+    }
+    if let Some(pem) = private.filter(|_| wish.signing_key.is_none()) {
+        return private_key(algorithm, pem.expose()).context("the generated key can't be read");
     }
     let Some(path) = &wish.signing_key else {
         bail!(
@@ -120,12 +144,16 @@ fn encoding_key(key: &VerificationKey, wish: &Wish) -> anyhow::Result<EncodingKe
         );
     };
     let pem = std::fs::read(path).with_context(|| format!("--signing-key {}", path.display()))?;
-    let key = match algorithm {
-        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(&pem),
-        Algorithm::EdDSA => EncodingKey::from_ed_pem(&pem),
-        _ => EncodingKey::from_rsa_pem(&pem),
-    };
-    key.map_err(|_| anyhow!("--signing-key {} holds no private key in PEM that is for {algorithm:?}", path.display()))
+    private_key(algorithm, &pem)
+        .map_err(|_| anyhow!("--signing-key {} holds no private key in PEM that is for {algorithm:?}", path.display()))
+}
+
+fn private_key(algorithm: Algorithm, pem: &[u8]) -> jsonwebtoken::errors::Result<EncodingKey> {
+    match algorithm {
+        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
+        _ => EncodingKey::from_rsa_pem(pem),
+    }
 }
 
 const fn is_hmac(algorithm: Algorithm) -> bool {

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use carillon_tenant::UserId;
+use carillon_tenant::{KeySets, UserId};
 use serde_json::{Map, Value};
 
 use crate::{
-    duration,
-    manifests::{Manifests, Program, Served, Severity, Sources},
+    duration, local_secret,
+    manifests::{LocalKeys, Manifests, Program, Served, Severity, Sources},
     signer::{Signer, Wish},
     terminal,
 };
@@ -23,8 +23,11 @@ pub struct Arguments {
     #[arg(long, value_name = "ID")]
     tenant: String,
     /// The user's id: a string in the token, even when it looks like a number
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", required_unless_present = "api_key", default_value = "", hide_default_value = true)]
     user: String,
+    /// Print the tenant's API key that may publish, in place of a token
+    #[arg(long, conflicts_with_all = ["user", "claims"])]
+    api_key: bool,
     /// Write the user's id as a JSON number, for issuers that do so
     #[arg(long)]
     user_number: bool,
@@ -49,9 +52,19 @@ pub struct Arguments {
 /// Says what stands in the way and what helps.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let sources = Sources::new(&arguments.tenants);
-    let program = Program::compile(Manifests::read(&sources.read()));
+    let local = LocalKeys::of(local_secret::of_this_user());
+    let program = Program::compile_with(Manifests::read(&sources.read()), &KeySets::new(), &local);
     let served = find(&program, &arguments.tenant, &sources.describe())?;
-    let token = Signer::new(&served.message)?.sign(&wish(arguments)?)?;
+    if let Some(why) = local.why_passing().filter(|_| served.generated.as_ref().is_some_and(|credentials| credentials.local)) {
+        let secret = carillon_tenant::generated::secret_name(&served.object.name);
+        bail!("the tenant's keys are generated, and none can be kept for you here ({why}): put Secret {secret:?} into the folder");
+    }
+    if arguments.api_key {
+        let key = served.publish_key.as_ref().and_then(|key| str::from_utf8(key.expose()).ok());
+        terminal::print(&format!("{}\n", key.with_context(|| format!("tenant {:?} has no API key that may publish", arguments.tenant))?));
+        return Ok(());
+    }
+    let token = Signer::of(served)?.sign(&wish(arguments)?)?;
     terminal::print(&format!("{token}\n"));
     Ok(())
 }
@@ -143,6 +156,6 @@ mod tests {
         let program = Program::compile(Manifests::read(&Sources::new(&[]).read()));
         assert!(find(&program, "acme", "").is_ok());
         let error = find(&program, "acne", "the examples").unwrap_err().to_string();
-        assert_eq!(error, "no tenant \"acne\" in the examples: there are acme, globex");
+        assert_eq!(error, "no tenant \"acne\" in the examples: there are acme, globex, initech");
     }
 }

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     /// Files of `golden/validate` that are checked together, and the name of what should be said about them.
-    const CASES: [(&[&str], bool, &str); 11] = [
+    const CASES: [(&[&str], bool, &str); 12] = [
         (&["good.yaml"], true, "good.txt"),
         (&["jwks.yaml"], true, "jwks.txt"),
         (&["fields.yaml"], false, "fields.txt"),
@@ -85,6 +85,7 @@ mod tests {
         (&["warning.yaml"], true, "warning-strict.txt"),
         (&["revocation.yaml"], false, "revocation.txt"),
         (&["classes.yaml"], false, "classes.txt"),
+        (&["selfservice.yaml"], false, "selfservice.txt"),
         (&["class-elsewhere.yaml"], false, "class-elsewhere.txt"),
         (&["class-elsewhere.yaml"], true, "class-elsewhere-strict.txt"),
     ];

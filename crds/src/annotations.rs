@@ -7,5 +7,9 @@ pub const PAUSED_ANNOTATION: &str = "carillon.dev/paused";
 /// that was done.
 pub const SYNC_ANNOTATION: &str = "carillon.dev/sync";
 
-/// Longest value of [`SYNC_ANNOTATION`] that is told apart from others, in bytes.
+/// Anything new: keys that the operator made for the tenant are replaced, with an overlap. `status.generated.observedRotation` says when the
+/// Secret holds the new ones.
+pub const ROTATE_KEYS_ANNOTATION: &str = "carillon.dev/rotate-keys";
+
+/// Longest value of [`SYNC_ANNOTATION`] and [`ROTATE_KEYS_ANNOTATION`] that is told apart from others, in bytes.
 pub const SYNC_BYTES_MAX: usize = 128;

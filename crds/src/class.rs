@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConnectionQuotaSpec, EgressQuotaSpec, MessageQuotaSpec, NamespaceSelector, PublishQuotaSpec, QuotaSpec, RealtimeTenantClassStatus,
-    RoomQuotaSpec,
+    ClassAuthDefaults, ConnectionQuotaSpec, EgressQuotaSpec, MessageQuotaSpec, NamespaceSelector, PublishQuotaSpec, QuotaSpec,
+    RealtimeTenantClassStatus, RoomQuotaSpec,
 };
 
 /// The annotation that makes a class, with the value `true`, that of tenants that name none. Of several the oldest is it.
@@ -51,6 +51,9 @@ pub struct ClassDefaults {
     /// Quotas. What is absent takes the default that stands with the field, or the ceiling where that is lower.
     #[serde(default)]
     pub quotas: QuotaSpec,
+    /// Who may connect.
+    #[serde(default)]
+    pub auth: ClassAuthDefaults,
 }
 
 /// The most that a tenant may ask for.

@@ -59,6 +59,12 @@ pub enum Reason {
     JwksUnavailable,
     /// ResolvedRefs=False: a key set could not be fetched for longer than `refreshSeconds`; its last keys stay in force.
     JwksStale,
+    /// ResolvedRefs=False: the operator has not made yet, or can't write, the Secret with the keys that it is to generate.
+    GeneratedSecretPending,
+    /// ResolvedRefs=False: there is a Secret of the name that generated keys would have, and it does not belong to this tenant.
+    GeneratedSecretNotOwned,
+    /// ResolvedRefs=False: keys are to be generated, and this operator may not.
+    GenerateDisabled,
     /// Programmed=True: all eligible pods have acknowledged this version.
     Programmed,
     /// Programmed=False: some pods have not acknowledged this version yet.
@@ -124,6 +130,9 @@ impl Reason {
             Self::SecretInvalid => "SecretInvalid",
             Self::JwksUnavailable => "JwksUnavailable",
             Self::JwksStale => "JwksStale",
+            Self::GeneratedSecretPending => "GeneratedSecretPending",
+            Self::GeneratedSecretNotOwned => "GeneratedSecretNotOwned",
+            Self::GenerateDisabled => "GenerateDisabled",
             Self::Programmed => "Programmed",
             Self::Pending => "Pending",
             Self::Rejected => "Rejected",

@@ -19,6 +19,21 @@ pub struct EffectiveStatus {
     #[schemars(length(max = 32))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["field"]))]
     pub quotas: Vec<EffectiveQuota>,
+    /// Every field of `spec.auth.jwt` that a class may give, with who said so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["field"]))]
+    pub auth: Vec<EffectiveAuth>,
+}
+
+/// Who said how tokens are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveAuth {
+    /// The field of `spec.auth`, as in `jwt.issuer`.
+    pub field: AuthField,
+    /// Who said so.
+    pub source: QuotaSource,
 }
 
 /// One quota in force.
@@ -33,24 +48,47 @@ pub struct EffectiveQuota {
     pub source: QuotaSource,
 }
 
-macro_rules! quota_fields {
-    ($($variant:ident = $name:literal),+ $(,)?) => {
-        /// A field of a tenant's quotas: what names it takes little room in an operator that holds thousands of them.
+macro_rules! fields {
+    ($(#[$doc:meta])* $Type:ident, $below:literal: $($variant:ident = $name:literal),+ $(,)?) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum QuotaField {
+        pub enum $Type {
             $(#[doc = concat!("`", $name, "`.")] #[serde(rename = $name)] $variant,)+
         }
 
-        impl QuotaField {
-            /// The field, as it is written below `spec.quotas`.
+        impl $Type {
+            #[doc = concat!("The field, as it is written below `", $below, "`.")]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
+            }
+        }
+
+        impl fmt::Display for $Type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+
+        impl JsonSchema for $Type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($Type).into()
+            }
+
+            // No enumeration: an operator that knows more fields than the definition must still be able to write its status.
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "maxLength": 64})
             }
         }
     };
 }
 
-quota_fields! {
+fields! {
+    /// A field of a tenant's quotas: what names it takes little room in an operator that holds thousands of them.
+    QuotaField, "spec.quotas":
     ConnectionsMax = "connections.max",
     ConnectionsMaxPerUser = "connections.maxPerUser",
     ConnectionsRatePerSecond = "connections.ratePerSecond",
@@ -71,25 +109,17 @@ quota_fields! {
     Enforcement = "enforcement",
 }
 
-impl fmt::Display for QuotaField {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-impl JsonSchema for QuotaField {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "QuotaField".into()
-    }
-
-    // No enumeration: an operator that knows more fields than the definition must still be able to write its status.
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": 64})
-    }
+fields! {
+    /// A field of a tenant's authentication that its class may give.
+    AuthField, "spec.auth":
+    Jwks = "jwt.jwks",
+    Issuer = "jwt.issuer",
+    Audiences = "jwt.audiences",
+    LeewaySeconds = "jwt.leewaySeconds",
+    MaxLifetimeSeconds = "jwt.maxLifetimeSeconds",
+    ClaimsTenant = "jwt.claims.tenant",
+    ClaimsUser = "jwt.claims.user",
+    OnExpiry = "jwt.onExpiry",
 }
 
 /// What a quota is.

@@ -49,7 +49,7 @@ pub struct KeyStatus {
     pub kid: Option<String>,
     /// The only algorithm it verifies.
     pub algorithm: SigningAlgorithm,
-    /// `Secret/name`, or the URL or the issuer that it was fetched from.
+    /// `Secret/name`, `Generated/name` of a Secret that the operator made, or the URL or the issuer that it was fetched from.
     pub source: String,
     /// From this time on it verifies nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

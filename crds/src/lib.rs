@@ -6,9 +6,11 @@
 mod algorithm;
 mod annotations;
 mod class;
+mod class_auth;
 mod class_status;
 mod conditions;
 mod effective;
+mod generate;
 mod jwks;
 mod limit;
 mod revocation;
@@ -17,11 +19,16 @@ mod status;
 mod tenant;
 
 pub use algorithm::SigningAlgorithm;
-pub use annotations::{PAUSED_ANNOTATION, SYNC_ANNOTATION, SYNC_BYTES_MAX};
+pub use annotations::{PAUSED_ANNOTATION, ROTATE_KEYS_ANNOTATION, SYNC_ANNOTATION, SYNC_BYTES_MAX};
 pub use class::{ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, QuotaCeilingSpec, RealtimeTenantClass, RealtimeTenantClassSpec};
+pub use class_auth::{ClassAuthDefaults, ClassJwtDefaults};
 pub use class_status::RealtimeTenantClassStatus;
 pub use conditions::{ConditionType, Reason};
-pub use effective::{EffectiveQuota, EffectiveStatus, QuotaField, QuotaSource, QuotaValue};
+pub use effective::{AuthField, EffectiveAuth, EffectiveQuota, EffectiveStatus, QuotaField, QuotaSource, QuotaValue};
+pub use generate::{
+    CREDENTIALS_SECRET_TYPE, GenerateApiKeySpec, GenerateJwtKeySpec, GenerateSpec, GeneratedAlgorithm, GeneratedStatus,
+    OVERLAP_SECONDS_MAX, OVERLAP_SECONDS_MIN, RotationState, time_of,
+};
 pub use jwks::{JwksSpec, KeyStatus};
 pub use limit::{LIMIT_MAX, Limit, UNLIMITED};
 pub use revocation::{OnExpiry, REVOKED_TOKEN_IDS_MAX, REVOKED_USERS_MAX, RevocationSpec, TOKEN_ID_BYTES_MAX};

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{EffectiveStatus, KeyStatus};
+use crate::{EffectiveStatus, GeneratedStatus, KeyStatus};
 
 /// Observed state of a `RealtimeTenant`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct RealtimeTenantStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub keys: Vec<KeyStatus>,
+    /// The keys that the operator made for it, when `spec.auth.generate` asks for some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<GeneratedStatus>,
     /// What the tenant uses on all server pods together, as of `observedAt`. Written when it moved noticeably, at most every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageStatus>,

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{JwksSpec, Limit, OnExpiry, RealtimeTenantStatus, RevocationSpec, SigningAlgorithm};
+use crate::{GenerateSpec, JwksSpec, Limit, OnExpiry, RealtimeTenantStatus, RevocationSpec, SigningAlgorithm};
 
 /// One tenant of the real-time platform: who may connect, from where, and how much.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,8 +67,12 @@ pub struct RealtimeTenantSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthSpec {
-    /// How users' tokens are verified.
+    /// How users' tokens are verified. What is absent takes the class's default, else the one that stands with the field.
+    #[serde(default)]
     pub jwt: JwtSpec,
+    /// Keys that the operator makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generate: Option<GenerateSpec>,
     /// Keys for the HTTP API, each a Secret of at least 32 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -80,35 +84,36 @@ pub struct AuthSpec {
 }
 
 /// How a tenant's JSON Web Tokens (RFC 7519) are verified. `exp` is always required.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = kube::core::Rule::new("(has(self.keys) && size(self.keys) > 0) || (has(self.jwks) && size(self.jwks) > 0)")
-    .message("a tenant needs keys: give keys, jwks or both"))]
 pub struct JwtSpec {
-    /// Verification keys from Secrets. Two at once make a rotation without a gap. May be left out when `jwks` is given.
+    /// Verification keys from Secrets. Two at once make a rotation without a gap. May be left out when there are others: `jwks`, its own or its
+    /// class's, or `spec.auth.generate.jwtKey`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = kube::core::Rule::new("self.all(a, !has(a.kid) || self.exists_one(b, has(b.kid) && b.kid == a.kid))")
         .message("kid must be unique within the tenant"))]
     pub keys: Vec<JwtKeySpec>,
     /// Where issuers publish verification keys. The operator fetches them and keeps them fresh; they count beside `keys`.
+    /// Absent: those of the class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub jwks: Vec<JwksSpec>,
-    /// The `iss` a token must carry. Absent: not checked.
+    /// The `iss` a token must carry. Absent: the class's, else not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub issuer: Option<String>,
-    /// The values of which a token's `aud` must hold one. Absent: not checked.
+    /// The values of which a token's `aud` must hold one. Absent: the class's, else not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 256)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub audiences: Option<Vec<String>>,
-    /// Clock difference forgiven in `exp`, `nbf` and `iat`, in seconds.
-    #[serde(default = "JwtSpec::default_leeway_seconds")]
-    #[schemars(with = "i32", range(min = 0, max = 300))]
-    pub leeway_seconds: u32,
-    /// The longest a token may be valid, from `iat` to `exp`, in seconds; such a token must carry `iat`. Absent: not checked.
+    /// Clock difference forgiven in `exp`, `nbf` and `iat`, in seconds. Default: 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 300))]
+    pub leeway_seconds: Option<u32>,
+    /// The longest a token may be valid, from `iat` to `exp`, in seconds; such a token must carry `iat`. Absent: the class's, else not
+    /// checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 60, max = 31_536_000))]
     pub max_lifetime_seconds: Option<u32>,
@@ -116,15 +121,14 @@ pub struct JwtSpec {
     #[serde(default)]
     pub claims: ClaimNames,
     /// What becomes of a socket whose token expires: `Disconnect` closes it for good, unless its client has sent a new token before; `Keep` leaves it.
-    #[serde(default)]
-    pub on_expiry: OnExpiry,
+    /// Default: Disconnect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_expiry: Option<OnExpiry>,
 }
 
 impl JwtSpec {
-    /// The default of [`leeway_seconds`](Self::leeway_seconds).
-    pub const fn default_leeway_seconds() -> u32 {
-        30
-    }
+    /// The [`leeway_seconds`](Self::leeway_seconds) where neither the tenant nor its class says any.
+    pub const LEEWAY_SECONDS: u32 = 30;
 }
 
 /// One verification key.
@@ -157,33 +161,24 @@ pub struct SecretKeyReference {
 }
 
 /// Names of the claims that carry the tenant and the user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimNames {
-    /// The claim that holds the tenant id; a string or a number.
-    #[serde(default = "ClaimNames::default_tenant")]
+    /// The claim that holds the tenant id; a string or a number. Default: tenant_id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    pub tenant: String,
-    /// The claim that holds the user id; a string or a number, kept as it is. When a token lacks it, `id` is read instead.
-    #[serde(default = "ClaimNames::default_user")]
+    pub tenant: Option<String>,
+    /// The claim that holds the user id; a string or a number, kept as it is. When a token lacks it, `id` is read instead. Default: sub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    pub user: String,
+    pub user: Option<String>,
 }
 
 impl ClaimNames {
-    fn default_tenant() -> String {
-        "tenant_id".to_owned()
-    }
-
-    fn default_user() -> String {
-        "sub".to_owned()
-    }
-}
-
-impl Default for ClaimNames {
-    fn default() -> Self {
-        Self { tenant: Self::default_tenant(), user: Self::default_user() }
-    }
+    /// The [`tenant`](Self::tenant) where neither the tenant nor its class names one.
+    pub const TENANT: &str = "tenant_id";
+    /// The [`user`](Self::user) where neither the tenant nor its class names one.
+    pub const USER: &str = "sub";
 }
 
 /// A key for the HTTP API.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::{certificates::CertificateArgs, jwks::JwksArgs};
+use crate::{certificates::CertificateArgs, generate::GenerateArgs, jwks::JwksArgs};
 
 /// Watches RealtimeTenants, pushes them to every Carillon server pod and reports in their status.
 #[derive(Clone, Debug, Parser)]
@@ -56,6 +56,10 @@ pub struct Args {
     /// How key sets are fetched.
     #[command(flatten)]
     pub jwks: JwksArgs,
+
+    /// Which keys are made for tenants.
+    #[command(flatten)]
+    pub generate: GenerateArgs,
 
     /// Where `carillon status` is answered, by port-forward: a loopback address.
     #[arg(long, env = "CARILLON_STATUS_LISTEN", default_value = "127.0.0.1:8081")]

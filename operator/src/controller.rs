@@ -7,6 +7,7 @@
 
 mod classes;
 mod fuse;
+mod generate;
 mod inputs;
 mod jwks;
 mod pods;
@@ -31,7 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{fuse::Bell, writes::StatusWrite};
+use self::{fuse::Bell, generate::Generating, writes::StatusWrite};
 use crate::{
     acks::Touched,
     classes::ClassReporting,
@@ -40,6 +41,7 @@ use crate::{
     fleet::{PodUid, Slices},
     fuse::Fuse,
     gather::Gather,
+    generate::{GenerateArgs, Made, Order},
     health::Readiness,
     index::Index,
     lease_store,
@@ -98,6 +100,8 @@ pub struct Parts {
     pub events: Events,
     /// Who fetches key sets.
     pub fetcher: Arc<Fetcher>,
+    /// Which keys are made for tenants.
+    pub generate: GenerateArgs,
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -147,6 +151,7 @@ struct Controller {
     namespaces: Listing<String>,
     index: Index,
     jwks: jwks::Jwks,
+    generating: Generating,
     slices: Slices,
     /// The term in which this replica leads, which may be over by now.
     term: Option<Term>,
@@ -180,6 +185,8 @@ enum Done {
     StatusWritten(Box<StatusWrite>, kube::Result<Option<String>>),
     ClassStatusWritten(Box<classes::ClassWrite>, kube::Result<Option<String>>),
     FinalizerWritten(ObjectKey, kube::Result<()>),
+    /// `None`: the term was over before.
+    Generated(Box<Order>, Option<kube::Result<Option<Made>>>),
 }
 
 impl Controller {
@@ -194,6 +201,7 @@ impl Controller {
             namespaces: Listing::new(NAMESPACES, readiness.clone()),
             client,
             jwks: jwks::Jwks::new(Arc::clone(&parts.fetcher)),
+            generating: Generating::new(parts.generate.clone()),
             parts,
             index: Index::default(),
             slices: Slices::default(),
@@ -231,6 +239,7 @@ impl Controller {
         self.trails.clear();
         self.show_fleet();
         self.follow_pods();
+        self.generate_anew();
         self.gather.change(Instant::now());
         self.fleet_changed(&Touched::All);
     }
@@ -263,6 +272,7 @@ impl Controller {
             Done::ClassStatusWritten(write, result) => self.class_status_written(*write, result),
             Done::ClassTooLate(name) => self.class_reporting.failed(&name, now),
             Done::TooLate(key) => _ = self.writing.remove(&key),
+            Done::Generated(order, result) => self.generated(*order, result),
             Done::FinalizerWritten(key, result) => {
                 self.writing.remove(&key);
                 if let Err(error) = result {
@@ -287,6 +297,7 @@ impl Controller {
         }
         for key in changes.touched {
             self.reporting.touch(&key, now);
+            self.generating.touch(&key, now);
             self.finalizers.at(now, key);
         }
         if changes.desired {
@@ -306,6 +317,7 @@ impl Controller {
         }
         if let Some(term) = self.acts() {
             self.publish(&term, now);
+            self.generate(&term, now);
             self.ring(&term, now);
             self.write_finalizers(&term, now);
             self.write_statuses(&term, now);
@@ -319,6 +331,7 @@ impl Controller {
         let may_write = acts && self.writing.len() < WRITES_MAX;
         let writing = self.reporting.next().into_iter().chain(self.finalizers.next()).filter(|_| may_write);
         let writing = writing.chain(self.class_reporting.next().filter(|_| acts));
+        let writing = writing.chain(self.generating.next().filter(|_| acts));
         let held = self.jwks.holds_until(Instant::now());
         let publishing = self.gather.due().filter(|_| acts).map(|due| held.map_or(due, |held| due.max(held)));
         let ringing = self.rings().filter(|_| acts);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carillon_tenant::TenantId;
+use carillon_tenant::{TenantId, generated};
 use tokio::time::Instant;
 
 use crate::{index::Index, object::ObjectKey, pusher::Pusher, status::Facts, usage::Usage};
@@ -34,6 +34,8 @@ pub fn gather<'a>(index: &Index, pods: impl Iterator<Item = &'a Pusher> + Clone,
         key_report: entry.key_report.clone(),
         pods: version.map(standing).unwrap_or_default(),
         usage: version.and_then(usage),
+        generates: entry.generates() && conflict.is_none(),
+        generated: entry.generated.as_ref().and_then(|seen| Some(generated::status(&key.name, seen.ledger()?))),
         conflict,
     })
 }

@@ -64,7 +64,7 @@ pub fn resolve_all(index: &mut Index, secret: Option<&str>) -> Vec<Option<Outcom
             secret.map(|secret| SecretBytes::from(secret.as_bytes().to_vec())).ok_or(SecretError::SecretNotFound)
         });
         let versions = [("keys".to_owned(), secret.map(str::to_owned))].into();
-        outcomes.push(index.resolved(&job, Resolution::of(&job, versions, secrets)));
+        outcomes.push(index.resolved(&job, Resolution::of(&job, versions, secrets, None)));
     }
     outcomes
 }

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod classes;
+mod generate;
 mod jwks;
 #[cfg(test)]
 mod malformed;
@@ -12,8 +13,9 @@ use std::{
 };
 
 pub use annotations::{Pause, Sync};
-use carillon_crds::{ConditionType, EffectiveStatus, RealtimeTenantStatus, Reason};
+use carillon_crds::{ConditionType, EffectiveStatus, RealtimeTenantSpec, RealtimeTenantStatus, Reason};
 use carillon_tenant::{JwksSource, KeyReport, Rejection, TenantId, TenantMessage, compile::references};
+pub use generate::Look;
 use jwks::KeySetUsers;
 use k8s_openapi::jiff::Timestamp;
 
@@ -21,6 +23,7 @@ use crate::{
     acks::Touched,
     claims::Claims,
     classes::Classes,
+    generate::{Seen, secret_name},
     metrics::Outcome,
     object::{ObjectKey, TenantObject},
     resolve::{Job, Resolution, SecretVersions},
@@ -36,6 +39,8 @@ pub struct Index {
     key_sets: KeySetUsers,
     /// Who refers to a Secret, by namespace and name.
     secret_users: HashMap<(String, String), BTreeSet<ObjectKey>>,
+    /// The UID of the object that each Secret of generated keys belongs to, by namespace and name.
+    generated_secrets: HashMap<(String, String), String>,
     /// The UID of the object whose message was last desired for a tenant: what pods run may be kept for that object only.
     suppliers: HashMap<TenantId, String>,
     tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
@@ -73,6 +78,8 @@ pub struct Entry {
     pub effective: Option<EffectiveStatus>,
     /// What is told of the keys of that message.
     pub key_report: Option<KeyReport>,
+    /// What was last seen of the keys that were made for it, if it asks for some.
+    pub generated: Option<Seen>,
     /// False until the object was compiled, or is known not to be readable.
     compiled: bool,
     secrets: SecretVersions,
@@ -161,6 +168,7 @@ impl Index {
                 good: None,
                 effective: None,
                 key_report: None,
+                generated: None,
                 compiled: false,
                 secrets: SecretVersions::new(),
                 sync: Sync::Done,
@@ -193,6 +201,7 @@ impl Index {
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.unlink(&entry);
+        self.changes.sources.extend(self.key_sets.unlink(key));
         self.refresh(entry.object.tenant_id.clone().ok());
         Some(entry)
     }
@@ -210,6 +219,7 @@ impl Index {
 
     /// After all Secrets were listed anew: those that are not among `listed` are gone.
     pub fn secrets_listed(&mut self, listed: &HashSet<(String, String)>) {
+        self.generated_secrets_listed(listed);
         let gone: Vec<_> = self.secret_users.keys().filter(|secret| !listed.contains(secret)).cloned().collect();
         for (namespace, name) in gone {
             self.secret_seen(&namespace, &name, None);
@@ -223,7 +233,7 @@ impl Index {
         let wanted = tenant_id.is_ok() && deleted.is_none() && entry.may_compile();
         let spec = spec.as_ref().ok().filter(|_| wanted)?;
         let class = self.classes.choose(key, spec.class_name.as_deref())?;
-        let key_sets = self.key_sets.of(spec)?;
+        let key_sets = self.key_sets.of(key)?;
         Some(Job {
             key: key.clone(),
             uid: uid.clone(),
@@ -231,6 +241,7 @@ impl Index {
             spec: Arc::clone(spec),
             class,
             key_sets,
+            want: entry.object.want(None),
             sync: entry.sync.asked().cloned(),
         })
     }
@@ -242,6 +253,7 @@ impl Index {
             return None;
         }
         entry.secrets = resolution.secrets;
+        entry.generated = resolution.generated;
         if !entry.takes(resolution.outcome.as_ref().ok()) {
             return None;
         }
@@ -281,6 +293,9 @@ impl Index {
 
     fn link(&mut self, entry: &Entry) {
         let TenantObject { key, tenant_id, created, deleted, spec, .. } = &entry.object;
+        if deleted.is_some() || spec.is_err() {
+            self.changes.sources.extend(self.key_sets.unlink(key));
+        }
         if deleted.is_some() {
             return;
         }
@@ -290,10 +305,11 @@ impl Index {
         }
         if let Ok(spec) = spec {
             self.classes.link(key, spec.class_name.as_deref());
-            self.changes.sources.extend(self.key_sets.link(key, spec));
+            let class = self.classes.choose(key, spec.class_name.as_deref());
+            self.changes.sources.extend(self.key_sets.link(key, spec, class.as_ref()));
         }
-        for reference in spec.iter().flat_map(|spec| references(spec)) {
-            self.secret_users.entry((key.namespace.clone(), reference.name.clone())).or_default().insert(key.clone());
+        for secret in spec.iter().flat_map(|spec| secrets_of(key, spec)) {
+            self.secret_users.entry(secret).or_default().insert(key.clone());
         }
     }
 
@@ -306,10 +322,8 @@ impl Index {
         }
         if let Ok(spec) = spec {
             self.classes.unlink(key, spec.class_name.as_deref());
-            self.changes.sources.extend(self.key_sets.unlink(key, spec));
         }
-        for reference in spec.iter().flat_map(|spec| references(spec)) {
-            let secret = (key.namespace.clone(), reference.name.clone());
+        for secret in spec.iter().flat_map(|spec| secrets_of(key, spec)) {
             if let Some(users) = self.secret_users.get_mut(&secret) {
                 users.remove(key);
                 if users.is_empty() {
@@ -351,6 +365,13 @@ impl Index {
             self.changes.touched.extend(self.claims.claimants(&id).cloned());
         }
     }
+}
+
+/// Every Secret that the object at `key` follows, by namespace and name.
+fn secrets_of(key: &ObjectKey, spec: &RealtimeTenantSpec) -> BTreeSet<(String, String)> {
+    let named = references(spec).into_iter().map(|reference| reference.name.clone());
+    let generated = spec.auth.generate.as_ref().map(|_| secret_name(key));
+    named.chain(generated).map(|name| (key.namespace.clone(), name)).collect()
 }
 
 impl Entry {

@@ -29,6 +29,7 @@ mod fixtures;
 mod fleet;
 mod fuse;
 mod gather;
+mod generate;
 mod health;
 mod index;
 mod jwks;
@@ -57,6 +58,7 @@ use anyhow::Context as _;
 pub use args::{Args, LogFormat};
 use carillon_tenant::protocol::Versions;
 pub use certificates::CertificateArgs;
+pub use generate::GenerateArgs;
 pub use jwks::JwksArgs;
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -133,6 +135,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         readiness: readiness.clone(),
         events,
         fetcher,
+        generate: args.generate,
         metrics: Arc::clone(&metrics),
     };
 

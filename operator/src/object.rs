@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use carillon_crds::{FINALIZER, PAUSED_ANNOTATION, RealtimeTenantSpec, RealtimeTenantStatus, SYNC_ANNOTATION, SYNC_BYTES_MAX};
+use carillon_crds::{
+    FINALIZER, PAUSED_ANNOTATION, ROTATE_KEYS_ANNOTATION, RealtimeTenantSpec, RealtimeTenantStatus, SYNC_ANNOTATION, SYNC_BYTES_MAX,
+};
 use carillon_tenant::{Rejection, RejectionCode, TenantId, compile};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
@@ -48,6 +50,8 @@ pub struct TenantObject {
     pub paused: bool,
     /// By annotation: what its last sync was asked for with.
     pub sync: Option<String>,
+    /// By annotation: what a rotation of its generated keys was asked for with.
+    pub rotate: Option<String>,
     /// The tenant id it asks for, or why it can't have one.
     pub tenant_id: Result<TenantId, Rejection>,
     /// The spec, or why it can't be read.
@@ -69,7 +73,8 @@ impl From<DynamicObject> for TenantObject {
         let name = metadata.name.unwrap_or_default();
         let annotation = |name| metadata.annotations.as_ref()?.get(name);
         let paused = annotation(PAUSED_ANNOTATION).is_some_and(|value| value == "true");
-        let sync = annotation(SYNC_ANNOTATION).map(|value| value[..value.floor_char_boundary(SYNC_BYTES_MAX)].to_owned());
+        let asked = |name| annotation(name).map(|value| value[..value.floor_char_boundary(SYNC_BYTES_MAX)].to_owned());
+        let (sync, rotate) = (asked(SYNC_ANNOTATION), asked(ROTATE_KEYS_ANNOTATION));
         let status = data.get_mut("status").map(Value::take).and_then(|status| serde_json::from_value(status).ok());
         let spec = data.get_mut("spec").map_or(Value::Null, Value::take);
         let asked_id = spec.get("tenantId").and_then(Value::as_str).map(str::to_owned);
@@ -88,6 +93,7 @@ impl From<DynamicObject> for TenantObject {
             finalizers: metadata.finalizers.unwrap_or_default(),
             paused,
             sync,
+            rotate,
             tenant_id,
             spec,
             status,

@@ -192,6 +192,8 @@ mod tests {
                 key_report: None,
                 pods: vec![("server-0".to_owned(), Standing::Programmed)],
                 usage: Some(usage(connections, 0, 0)),
+                generates: false,
+                generated: None,
             };
             let after = Duration::from_secs(seconds.into());
             let times = (start + after, Timestamp::from_second(seconds.into()).unwrap());

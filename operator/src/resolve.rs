@@ -8,13 +8,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use carillon_crds::{EffectiveStatus, RealtimeTenantSpec};
 use carillon_tenant::{
     ClassOutcome, CompileOutcome, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
+    auth::effective_auth,
     compile::{self, references},
     effective,
 };
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use kube::{Api, Client};
 
-use crate::object::ObjectKey;
+use crate::{
+    generate::{GenerateArgs, Seen, Want, secret_name},
+    object::ObjectKey,
+};
 
 /// One tenant to resolve and compile.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Job {
     pub class: ClassOutcome,
     /// What is known of the key sets it names.
     pub key_sets: KeySets,
+    /// The keys that are to be made for it; what the operator alone knows is added later.
+    pub want: Option<Want>,
     /// The sync that waits for this.
     pub sync: Option<String>,
 }
@@ -46,18 +52,26 @@ pub struct Resolution {
     pub effective: EffectiveStatus,
     /// What is told of its keys, if there is one.
     pub key_report: KeyReport,
+    /// What was seen of the keys that were made for it, if it asks for some.
+    pub generated: Option<Seen>,
 }
 
 impl Resolution {
     /// Compiles `job` with what was found.
-    pub fn of(job: &Job, secrets: SecretVersions, resolved: ResolvedSecrets) -> Self {
-        let resolved = &resolved.with_key_sets(job.key_sets.clone());
+    pub fn of(job: &Job, secrets: SecretVersions, resolved: ResolvedSecrets, generated: Option<Seen>) -> Self {
+        let keys = generated.as_ref().map(|seen| seen.keys.clone()).unwrap_or_default();
+        let resolved = &resolved.with_key_sets(job.key_sets.clone()).with_generated(keys);
         let class = job.class.as_ref().ok().and_then(Option::as_deref);
         Self {
             secrets,
             outcome: compile::compile(&job.key.name, job.generation, &job.spec, &job.class, resolved),
-            effective: EffectiveStatus { class_name: class.map(|class| class.name.clone()), quotas: effective(&job.spec.quotas, class) },
-            key_report: KeyReport::new(&job.spec, resolved.key_sets()),
+            effective: EffectiveStatus {
+                class_name: class.map(|class| class.name.clone()),
+                quotas: effective(&job.spec.quotas, class),
+                auth: effective_auth(&job.spec.auth.jwt, class),
+            },
+            key_report: KeyReport::new(&job.key.name, &job.spec, class, resolved),
+            generated,
         }
     }
 }
@@ -70,7 +84,7 @@ pub type SecretVersions = BTreeMap<String, Option<String>>;
 /// # Errors
 ///
 /// When the API server can't tell what a Secret holds.
-pub async fn resolve(client: Client, job: &Job) -> kube::Result<Resolution> {
+pub async fn resolve(client: Client, job: &Job, arguments: &GenerateArgs) -> kube::Result<Resolution> {
     let api: Api<Secret> = Api::namespaced(client, &job.key.namespace);
     let mut found: BTreeMap<String, Option<Secret>> = BTreeMap::new();
     for reference in references(&job.spec) {
@@ -83,6 +97,17 @@ pub async fn resolve(client: Client, job: &Job) -> kube::Result<Resolution> {
         let ByteString(bytes) = secret.data.as_ref().and_then(|data| data.get(&reference.key)).ok_or(SecretError::KeyNotFound)?;
         Ok(SecretBytes::from(bytes.clone()))
     });
+    let mut generated = None;
+    if let Some(want) = job.want.as_ref().filter(|want| want.generate.is_some()) {
+        let name = secret_name(&job.key);
+        let secret = match found.remove(&name) {
+            Some(secret) => secret,
+            None => api.get_opt(&name).await?,
+        };
+        let want = Want { endpoint: arguments.public_url.clone(), ..want.clone() };
+        generated = Some(Seen::of(secret.as_ref(), &job.uid, &want, arguments.enabled, Timestamp::now()));
+        found.insert(name, secret);
+    }
     let version = |secret: Secret| secret.metadata.resource_version.unwrap_or_default();
-    Ok(Resolution::of(job, found.into_iter().map(|(name, secret)| (name, secret.map(version))).collect(), resolved))
+    Ok(Resolution::of(job, found.into_iter().map(|(name, secret)| (name, secret.map(version))).collect(), resolved, generated))
 }

@@ -1,6 +1,8 @@
 //! From what is known of a tenant to its status. Pure: the clock and the previous status are handed in.
 
-use carillon_crds::{ConditionType, EffectiveStatus, FleetStatus, LaggingPod, RealtimeTenantStatus, Reason};
+use carillon_crds::{
+    ConditionType, EffectiveStatus, FleetStatus, GeneratedStatus, LaggingPod, RealtimeTenantStatus, Reason, RotationState,
+};
 use carillon_tenant::{KeyReport, Rejection};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -48,6 +50,10 @@ pub struct Facts {
     pub pods: Vec<(String, Standing)>,
     /// What it uses on all of them; `None` while that is not known.
     pub usage: Option<Usage>,
+    /// True when keys are to be made for it.
+    pub generates: bool,
+    /// The keys that were made for it; `None` while they are not known.
+    pub generated: Option<GeneratedStatus>,
 }
 
 /// One condition before it is compared with the previous one.
@@ -97,6 +103,7 @@ pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Times
         keys: version
             .and_then(|_| Some(facts.key_report.as_ref()?.keys.clone()))
             .unwrap_or_else(|| previous.filter(|_| version.is_some()).map(|previous| previous.keys.clone()).unwrap_or_default()),
+        generated: generated(facts, previous),
         usage: version.and_then(|_| usage::next(facts.usage.as_ref(), used, now)),
         observed_sync: facts.synced.clone().or_else(|| previous?.observed_sync.clone()),
         conditions: conditions.into_iter().flatten().collect(),
@@ -108,9 +115,19 @@ pub fn status(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Times
     status
 }
 
-/// True when the pods may soon catch up, so that it pays to wait a moment before telling.
+/// What is told of generated keys: what was told before, while nothing is known of them; and until a rotation is done, the one before.
+fn generated(facts: &Facts, previous: Option<&RealtimeTenantStatus>) -> Option<GeneratedStatus> {
+    let before = previous.and_then(|previous| previous.generated.as_ref()).filter(|_| facts.generates);
+    let Some(now) = facts.generated.clone().filter(|_| facts.generates) else { return before.cloned() };
+    let rotation =
+        if now.rotation == RotationState::Announcing { before.and_then(|before| before.observed_rotation.clone()) } else { None };
+    Some(GeneratedStatus { observed_rotation: now.observed_rotation.clone().or(rotation), ..now })
+}
+
+/// True when the pods or a Secret that is being made may soon catch up, so that it pays to wait a moment before telling.
 pub fn is_transitional(status: &RealtimeTenantStatus) -> bool {
-    status.conditions.iter().any(|condition| condition.reason == Reason::Pending.as_str())
+    let soon = [Reason::Pending, Reason::GeneratedSecretPending].map(Reason::as_str);
+    status.conditions.iter().any(|condition| soon.contains(&condition.reason.as_str()))
 }
 
 /// The state that metrics count the tenant under.

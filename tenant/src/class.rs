@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use carillon_crds::{LabelOperator, NamespaceSelector, QuotaSpec, RealtimeTenantClassSpec};
+use carillon_crds::{JwtSpec, LabelOperator, NamespaceSelector, QuotaSpec, RealtimeTenantClassSpec};
 
 use crate::{
-    Rejection, RejectionCode,
+    Rejection, RejectionCode, auth,
     compile::check_quotas,
     quota_fields::exceeding,
     selector::{Labels, selects},
 };
 
 /// What a class gives and allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Class {
     /// `metadata.name`.
     pub name: String,
@@ -20,6 +20,8 @@ pub struct Class {
     pub(crate) defaults: QuotaSpec,
     /// The most it may ask for.
     pub(crate) ceilings: QuotaSpec,
+    /// How tokens are verified where a tenant doesn't say so.
+    pub(crate) jwt: JwtSpec,
     namespaces: Option<NamespaceSelector>,
 }
 
@@ -42,6 +44,9 @@ impl Class {
             let message = format!("{value} is more than this class's own ceiling, {ceiling}");
             rejections.push(invalid(format!("spec.defaults.quotas.{field}"), message));
         }
+        let jwt = JwtSpec::from(spec.defaults.auth.jwt.clone());
+        auth::check("spec.defaults.auth.jwt", &jwt, &mut rejections);
+        auth::check_key_sets("spec.defaults.auth.jwt", &jwt, &mut rejections);
         for (index, one) in spec.allowed_namespaces.iter().flat_map(|selector| &selector.match_expressions).enumerate() {
             let takes_values = matches!(one.operator, LabelOperator::In | LabelOperator::NotIn);
             if takes_values == one.values.is_empty() {
@@ -52,7 +57,7 @@ impl Class {
         if !rejections.is_empty() {
             return Err(rejections);
         }
-        Ok(Self { name: name.to_owned(), defaults, ceilings, namespaces: spec.allowed_namespaces.clone() })
+        Ok(Self { name: name.to_owned(), defaults, ceilings, jwt, namespaces: spec.allowed_namespaces.clone() })
     }
 
     /// True when tenants of a namespace with these labels may use the class.

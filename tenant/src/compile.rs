@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carillon_crds::{ConditionType, JwksSpec, JwtKeySpec, QuotaSpec, RealtimeTenantSpec, Reason, SecretKeyReference};
+use carillon_crds::{ClaimNames, ConditionType, JwksSpec, JwtKeySpec, JwtSpec, QuotaSpec, RealtimeTenantSpec, Reason, SecretKeyReference};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ClassOutcome, ConfigVersion, OriginPattern, Quotas, SecretBytes, TenantConfig, TenantId, TenantMessage,
+    Class, ClassOutcome, ConfigVersion, GeneratedKeys, OriginPattern, Quotas, SecretBytes, TenantConfig, TenantId, TenantMessage,
+    auth::{self, NamedKeySets},
+    generated::{self, API_KEY_NAME},
     jwks::{Fetched, JwksSource, KeySets},
     jwt_policy::{JwtMessage, KeyMessage, prepare},
-    key_report,
     push::ApiKeyMessage,
     revocation::compile_revocation,
 };
@@ -40,6 +41,12 @@ pub enum RejectionCode {
     SecretKeyNotFound,
     /// A Secret's content.
     SecretInvalid,
+    /// Generated keys that are not there yet.
+    GeneratedSecretPending,
+    /// A Secret of the name of generated keys that belongs to somebody else.
+    GeneratedSecretNotOwned,
+    /// Generated keys where none are made.
+    GenerateDisabled,
     /// A key set that was never fetched.
     JwksUnavailable,
     /// A key set that was not fetched for too long.
@@ -58,6 +65,9 @@ impl RejectionCode {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyNotFound => Reason::SecretKeyNotFound,
             Self::SecretInvalid => Reason::SecretInvalid,
+            Self::GeneratedSecretPending => Reason::GeneratedSecretPending,
+            Self::GeneratedSecretNotOwned => Reason::GeneratedSecretNotOwned,
+            Self::GenerateDisabled => Reason::GenerateDisabled,
             Self::JwksUnavailable => Reason::JwksUnavailable,
             Self::JwksStale => Reason::JwksStale,
         }
@@ -69,9 +79,14 @@ impl RejectionCode {
             Self::Invalid | Self::ExceedsClass | Self::ClassNotFound | Self::ClassInvalid | Self::NamespaceNotAllowed => {
                 ConditionType::Accepted
             }
-            Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid | Self::JwksUnavailable | Self::JwksStale => {
-                ConditionType::ResolvedRefs
-            }
+            Self::SecretNotFound
+            | Self::SecretKeyNotFound
+            | Self::SecretInvalid
+            | Self::GeneratedSecretPending
+            | Self::GeneratedSecretNotOwned
+            | Self::GenerateDisabled
+            | Self::JwksUnavailable
+            | Self::JwksStale => ConditionType::ResolvedRefs,
         }
     }
 }
@@ -104,18 +119,33 @@ pub enum SecretError {
 
 /// What was found under each reference of one resource.
 #[derive(Clone, Debug, Default)]
-pub struct ResolvedSecrets(BTreeMap<SecretKeyReference, Result<SecretBytes, SecretError>>, KeySets);
+pub struct ResolvedSecrets(BTreeMap<SecretKeyReference, Result<SecretBytes, SecretError>>, KeySets, GeneratedKeys);
 
 impl ResolvedSecrets {
     /// Resolves every reference of `spec` by `look_up`.
     pub fn resolve(spec: &RealtimeTenantSpec, mut look_up: impl FnMut(&SecretKeyReference) -> Result<SecretBytes, SecretError>) -> Self {
-        Self(references(spec).into_iter().map(|reference| (reference.clone(), look_up(reference))).collect(), KeySets::new())
+        Self(
+            references(spec).into_iter().map(|reference| (reference.clone(), look_up(reference))).collect(),
+            KeySets::new(),
+            GeneratedKeys::default(),
+        )
     }
 
     /// The same, and what is known of the key sets that the resource names.
     #[must_use]
     pub fn with_key_sets(self, key_sets: KeySets) -> Self {
-        Self(self.0, key_sets)
+        Self(self.0, key_sets, self.2)
+    }
+
+    /// The same, and what is known of the keys that were made for the resource.
+    #[must_use]
+    pub fn with_generated(self, generated: GeneratedKeys) -> Self {
+        Self(self.0, self.1, generated)
+    }
+
+    /// What is known of the keys that were made for the resource.
+    pub const fn generated(&self) -> &GeneratedKeys {
+        &self.2
     }
 
     /// What is known of key sets.
@@ -177,10 +207,23 @@ pub type CompileOutcome = Result<TenantMessage, Vec<Rejection>>;
 /// Every rejection that is found, so that they can be mended at once.
 pub fn compile(name: &str, generation: i64, spec: &RealtimeTenantSpec, class: &ClassOutcome, secrets: &ResolvedSecrets) -> CompileOutcome {
     let mut rejections = Vec::new();
-    let class = keep(&mut rejections, class.as_ref().map_err(Clone::clone)).and_then(Option::as_deref);
+    let known = keep(&mut rejections, class.as_ref().map_err(Clone::clone));
+    let class = known.and_then(Option::as_deref);
     let tenant_id = keep(&mut rejections, tenant_id(name, spec));
-    let jwt = compile_jwt(spec, secrets, &mut rejections);
-    let api_keys = compile_api_keys(spec, secrets, &mut rejections);
+    if let Some(generate) = &spec.auth.generate {
+        generated::check(generate, &mut rejections);
+    }
+    let (generated, generated_api) = keep(&mut rejections, secrets.generated().compile(name, spec)).unwrap_or_default();
+    // What a class gives is not known where the class isn't.
+    if known.is_some() && no_keys(spec, class) {
+        rejections.push(invalid(
+            "spec.auth.jwt.keys",
+            "a tenant needs keys: give keys or jwks, let spec.auth.generate.jwtKey make one, or use a class whose defaults name jwks",
+        ));
+    }
+    let jwt = compile_jwt(spec, class, secrets, &generated, &mut rejections);
+    let mut api_keys = compile_api_keys(spec, secrets, &mut rejections);
+    api_keys.extend(generated_api);
     let revocation = compile_revocation(&spec.auth.revocation, &mut rejections);
     let origins = compile_origins(spec, &mut rejections);
     check_quotas("spec.quotas", &spec.quotas, &mut rejections);
@@ -215,14 +258,23 @@ pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> R
     Rejection { code: RejectionCode::Invalid, field: field.into(), message: message.into() }
 }
 
-fn compile_jwt(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections: &mut Vec<Rejection>) -> JwtMessage {
+/// True when nobody names a key for `spec`.
+fn no_keys(spec: &RealtimeTenantSpec, class: Option<&Class>) -> bool {
+    let generates = spec.auth.generate.as_ref().is_some_and(|generate| generate.jwt_key.is_some());
+    spec.auth.jwt.keys.is_empty() && !generates && NamedKeySets::of(spec, class).jwks.is_empty()
+}
+
+fn compile_jwt(
+    spec: &RealtimeTenantSpec,
+    class: Option<&Class>,
+    secrets: &ResolvedSecrets,
+    generated: &[KeyMessage],
+    rejections: &mut Vec<Rejection>,
+) -> JwtMessage {
     let jwt = &spec.auth.jwt;
     check_count("spec.auth.jwt.keys", jwt.keys.len(), 0, 16, rejections);
-    check_count("spec.auth.jwt.jwks", jwt.jwks.len(), 0, 4, rejections);
-    if jwt.keys.is_empty() && jwt.jwks.is_empty() {
-        rejections.push(invalid("spec.auth.jwt.keys", "a tenant needs keys: give keys, jwks or both"));
-    }
-    let mut kids = BTreeSet::new();
+    auth::check("spec.auth.jwt", jwt, rejections);
+    let mut kids: BTreeSet<_> = generated.iter().filter_map(|key| key.kid.as_ref()).collect();
     for (index, key) in jwt.keys.iter().enumerate() {
         if let Some(kid) = &key.kid
             && !kids.insert(kid)
@@ -235,37 +287,26 @@ fn compile_jwt(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections:
     }
     let mut keys: Vec<_> =
         jwt.keys.iter().enumerate().filter_map(|(index, key)| keep(rejections, compile_key(index, key, secrets))).collect();
-    for (index, spec) in jwt.jwks.iter().enumerate() {
-        for key in keep(rejections, fetched_keys(index, spec, secrets.key_sets())).into_iter().flatten() {
+    keys.extend_from_slice(generated);
+    let named = NamedKeySets::of(spec, class);
+    for (index, spec) in named.jwks.iter().enumerate() {
+        for key in keep(rejections, fetched_keys(&named, index, spec, secrets.key_sets())).into_iter().flatten() {
             // Two sources may publish the same key.
             if !keys.contains(key) {
                 keys.push(key.clone());
             }
         }
     }
-    if jwt.leeway_seconds > 300 {
-        rejections.push(invalid("spec.auth.jwt.leewaySeconds", "must be at most 300"));
-    }
-    if jwt.max_lifetime_seconds.is_some_and(|seconds| !(60..=31_536_000).contains(&seconds)) {
-        rejections.push(invalid("spec.auth.jwt.maxLifetimeSeconds", "must be from 60 to 31536000"));
-    }
-    for (field, name) in [("tenant", &jwt.claims.tenant), ("user", &jwt.claims.user)] {
-        if name.is_empty() || name.len() > 128 {
-            rejections.push(invalid(format!("spec.auth.jwt.claims.{field}"), "must be the name of a claim, 1 to 128 bytes long"));
-        }
-    }
-    if let Some(audiences) = &jwt.audiences {
-        check_count("spec.auth.jwt.audiences", audiences.len(), 1, 16, rejections);
-    }
+    let JwtSpec { issuer, audiences, leeway_seconds, max_lifetime_seconds, claims, on_expiry, .. } = auth::merged(jwt, class);
     JwtMessage {
         keys,
-        issuer: jwt.issuer.clone(),
-        audiences: jwt.audiences.as_ref().map(|audiences| audiences.iter().cloned().collect()),
-        leeway_seconds: jwt.leeway_seconds,
-        max_lifetime_seconds: jwt.max_lifetime_seconds,
-        tenant_claim: jwt.claims.tenant.clone(),
-        user_claim: jwt.claims.user.clone(),
-        on_expiry: jwt.on_expiry,
+        issuer,
+        audiences: audiences.map(|audiences| audiences.into_iter().collect()),
+        leeway_seconds: leeway_seconds.unwrap_or(JwtSpec::LEEWAY_SECONDS),
+        max_lifetime_seconds,
+        tenant_claim: claims.tenant.unwrap_or_else(|| ClaimNames::TENANT.to_owned()),
+        user_claim: claims.user.unwrap_or_else(|| ClaimNames::USER.to_owned()),
+        on_expiry: on_expiry.unwrap_or_default(),
     }
 }
 
@@ -287,10 +328,10 @@ fn compile_key(index: usize, key: &JwtKeySpec, secrets: &ResolvedSecrets) -> Res
 }
 
 /// The keys of a key set, which servers know as any other.
-fn fetched_keys<'a>(index: usize, spec: &JwksSpec, key_sets: &'a KeySets) -> Result<&'a [KeyMessage], Rejection> {
-    let source = JwksSource::of(spec).map_err(|(field, message)| invalid(format!("spec.auth.jwt.jwks[{index}].{field}"), message))?;
+fn fetched_keys<'a>(named: &NamedKeySets, index: usize, spec: &JwksSpec, key_sets: &'a KeySets) -> Result<&'a [KeyMessage], Rejection> {
+    let source = JwksSource::of(spec).map_err(|(field, message)| invalid(named.field(index, field), message))?;
     if !(60..=86_400).contains(&spec.refresh_seconds) {
-        return Err(invalid(format!("spec.auth.jwt.jwks[{index}].refreshSeconds"), "must be from 60 to 86400"));
+        return Err(invalid(named.field(index, "refreshSeconds"), "must be from 60 to 86400"));
     }
     let why = match key_sets.get(&source) {
         Some(Fetched::Fresh(set) | Fetched::Stale(set, _)) => return Ok(&set.keys),
@@ -299,14 +340,9 @@ fn fetched_keys<'a>(index: usize, spec: &JwksSpec, key_sets: &'a KeySets) -> Res
     };
     Err(Rejection {
         code: RejectionCode::JwksUnavailable,
-        field: key_report::field(index, &source),
+        field: named.field(index, source.field()),
         message: format!("{source} could not be fetched: {why}"),
     })
-}
-
-/// Every key set that `spec` names, with the longest time between two looks at it, in seconds.
-pub fn key_set_sources(spec: &RealtimeTenantSpec) -> impl Iterator<Item = (JwksSource, u32)> {
-    spec.auth.jwt.jwks.iter().filter_map(|jwks| Some((JwksSource::of(jwks).ok()?, jwks.refresh_seconds.clamp(60, 86_400))))
 }
 
 fn compile_api_keys(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, rejections: &mut Vec<Rejection>) -> Vec<ApiKeyMessage> {
@@ -315,6 +351,13 @@ fn compile_api_keys(spec: &RealtimeTenantSpec, secrets: &ResolvedSecrets, reject
     let mut compiled = Vec::new();
     for (index, key) in spec.auth.api_keys.iter().enumerate() {
         let field = format!("spec.auth.apiKeys[{index}].secretKeyRef");
+        let generates = spec.auth.generate.as_ref().is_some_and(|generate| generate.api_key.is_some());
+        if generates && key.name == API_KEY_NAME {
+            rejections.push(invalid(
+                format!("spec.auth.apiKeys[{index}].name"),
+                format!("{API_KEY_NAME:?} is what the key of {} is called: choose another name", generated::FIELD),
+            ));
+        }
         if !names.insert(&key.name) {
             rejections
                 .push(invalid(format!("spec.auth.apiKeys[{index}].name"), format!("{:?} stands twice; names must be unique", key.name)));

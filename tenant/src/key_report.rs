@@ -1,10 +1,12 @@
 //! What is told of a tenant's keys: which there are, where they come from, and what is wrong with those that are fetched.
 
-use carillon_crds::{KeyStatus, RealtimeTenantSpec};
+use carillon_crds::{KeyStatus, RealtimeTenantSpec, time_of};
 
 use crate::{
-    Rejection, RejectionCode,
-    jwks::{Fetched, JwksSource, KeySets},
+    Class, Rejection, RejectionCode, ResolvedSecrets,
+    auth::NamedKeySets,
+    generated,
+    jwks::{Fetched, JwksSource},
 };
 
 /// Keys that a status names.
@@ -13,17 +15,17 @@ const KEYS_MAX: usize = 20;
 /// What is told of a tenant's keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyReport {
-    /// The first of them, those from Secrets before those that were fetched.
+    /// The first of them, those from Secrets before those that were made, and these before those that were fetched.
     pub keys: Vec<KeyStatus>,
-    /// Key sets that were not fetched for too long. Nothing that keeps the tenant from compiling.
+    /// Key sets that were not fetched for too long, and keys that nobody rotates. Nothing that keeps the tenant from compiling.
     pub stale: Vec<Rejection>,
     /// What was left out of key sets and why.
     pub notes: Vec<String>,
 }
 
 impl KeyReport {
-    /// The report on `spec`, which compiles with `key_sets`.
-    pub fn new(spec: &RealtimeTenantSpec, key_sets: &KeySets) -> Self {
+    /// The report on what the tenant `name` says, which compiles under `class` with what was found.
+    pub fn new(name: &str, spec: &RealtimeTenantSpec, class: Option<&Class>, found: &ResolvedSecrets) -> Self {
         let jwt = &spec.auth.jwt;
         let mut report = Self::default();
         report.keys.extend(jwt.keys.iter().map(|key| KeyStatus {
@@ -32,13 +34,25 @@ impl KeyReport {
             source: format!("Secret/{}", key.secret_key_ref.name),
             not_after: key.not_after.clone(),
         }));
-        for (index, spec) in jwt.jwks.iter().enumerate() {
+        if let Some(ledger) = spec.auth.generate.as_ref().and(found.generated().ledger()) {
+            report.keys.extend(ledger.verification(spec.auth.generate.as_ref()).map(|key| KeyStatus {
+                kid: Some(key.kid.clone()),
+                algorithm: key.algorithm.into(),
+                source: format!("Generated/{}", generated::secret_name(name)),
+                not_after: key.not_after.and_then(time_of),
+            }));
+            if found.generated().disabled {
+                report.stale.push(generated::disabled());
+            }
+        }
+        let named = NamedKeySets::of(spec, class);
+        for (index, spec) in named.jwks.iter().enumerate() {
             let Ok(source) = JwksSource::of(spec) else { continue };
-            let Some(fetched) = key_sets.get(&source) else { continue };
+            let Some(fetched) = found.key_sets().get(&source) else { continue };
             if let Fetched::Stale(_, why) = fetched {
                 report.stale.push(Rejection {
                     code: RejectionCode::JwksStale,
-                    field: field(index, &source),
+                    field: named.field(index, source.field()),
                     message: format!("{source} can't be fetched any more, its last keys stay in force: {why}"),
                 });
             }
@@ -56,11 +70,6 @@ impl KeyReport {
     }
 }
 
-/// The field that names a source.
-pub(crate) fn field(index: usize, source: &JwksSource) -> String {
-    format!("spec.auth.jwt.jwks[{index}].{}", source.field())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -68,7 +77,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{ResolvedSecrets, SecretBytes, compile::compile, jwks::KeySet};
+    use crate::{
+        SecretBytes,
+        compile::compile,
+        jwks::{KeySet, KeySets},
+    };
 
     const KEYS: &[u8] = br#"{"keys": [
         {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "a"},
@@ -89,9 +102,12 @@ mod tests {
         [(JwksSource::Url("https://id/keys".to_owned()), first), (JwksSource::Issuer("https://id".to_owned()), second)].into()
     }
 
+    fn found(sets: KeySets) -> ResolvedSecrets {
+        ResolvedSecrets::resolve(&spec(), |_| Ok(SecretBytes::from(vec![7; 32]))).with_key_sets(sets)
+    }
+
     fn compiled(sets: KeySets) -> crate::CompileOutcome {
-        let secrets = ResolvedSecrets::resolve(&spec(), |_| Ok(SecretBytes::from(vec![7; 32]))).with_key_sets(sets);
-        compile("acme", 1, &spec(), &Ok(None), &secrets)
+        compile("acme", 1, &spec(), &Ok(None), &found(sets))
     }
 
     #[test]
@@ -101,7 +117,7 @@ mod tests {
         let message = compiled(fresh.clone()).unwrap();
         let kids: Vec<_> = message.jwt.keys.iter().map(|key| key.kid.as_deref().unwrap()).collect();
         assert_eq!(kids, ["1", "a"], "the same key of two sources is one");
-        let report = KeyReport::new(&spec(), &fresh);
+        let report = KeyReport::new("acme", &spec(), None, &found(fresh));
         let told: Vec<_> = report.keys.iter().map(|key| (key.kid.as_deref().unwrap(), key.source.as_str())).collect();
         assert_eq!(told, [("1", "Secret/s"), ("a", "https://id/keys"), ("a", "https://id")]);
         assert_eq!(
@@ -112,7 +128,7 @@ mod tests {
 
         let stale = sets(Fetched::Stale(keys, "no answer within 10 s".to_owned()));
         assert_eq!(compiled(stale.clone()).unwrap(), message, "stale keys stay in force");
-        let told = KeyReport::new(&spec(), &stale).stale;
+        let told = KeyReport::new("acme", &spec(), None, &found(stale)).stale;
         assert_eq!((told[0].code, told[0].field.as_str()), (RejectionCode::JwksStale, "spec.auth.jwt.jwks[0].url"));
     }
 

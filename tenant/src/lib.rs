@@ -4,11 +4,13 @@
 //! validated, versioned by a hash. Messages are pushed to servers, which turn them into [`TenantConfig`]s, ready to enforce.
 //! Everything here is pure: no I/O, no clock, no Kubernetes client, no HTTP server, no Redis.
 
+pub mod auth;
 pub mod boot;
 mod certificate;
 mod class;
 pub mod compile;
 mod config;
+pub mod generated;
 mod ids;
 mod jwks;
 mod jwt_policy;
@@ -30,6 +32,7 @@ pub use certificate::{CertificateFingerprint, Validity};
 pub use class::{Class, ClassOutcome, Classes};
 pub use compile::{CompileOutcome, Rejection, RejectionCode, ResolvedSecrets, SecretError};
 pub use config::{ApiKey, TenantConfig};
+pub use generated::{Generated, GeneratedKeys};
 pub use ids::{ConnectionId, IdError, RoomName, TenantId, UserId};
 pub use jwks::{Fetched, JwksSource, KeySet, KeySetError, KeySets};
 pub use jwt_policy::{JwtPolicy, KeyFingerprint, KeyMaterialError, VerificationKey};

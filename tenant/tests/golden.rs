@@ -251,7 +251,7 @@ fn the_version_moves_with_everything_that_is_compiled() {
         with(7, &|spec| spec.suspended = true, "a"),
         with(7, &|spec| spec.quotas.connections.max = Some(Limit::Max(5)), "a"),
         with(7, &|spec| spec.allowed_origins = None, "a"),
-        with(7, &|spec| spec.auth.jwt.on_expiry = OnExpiry::Disconnect, "a"),
+        with(7, &|spec| spec.auth.jwt.on_expiry = Some(OnExpiry::Disconnect), "a"),
         with(7, &|spec| spec.auth.revocation.users = vec!["7".to_owned()], "a"),
         with(7, &|spec| spec.auth.revocation.token_ids.clear(), "a"),
         with(7, &|spec| spec.auth.revocation.tokens_not_before = None, "a"),

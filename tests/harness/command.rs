@@ -65,6 +65,8 @@ pub async fn run(arguments: &[&str]) -> Output {
 
 async fn command() -> Command {
     let mut command = Command::new(binary().await);
+    // Keys that stand in for generated ones are kept there.
+    command.env("XDG_STATE_HOME", binary().await.with_file_name("test-state"));
     command.env_remove("REDIS_URL").env_remove("FRONTEND_URL").current_dir(file("..")).kill_on_drop(true);
     command
 }

@@ -28,7 +28,12 @@ impl Signer {
 
     /// A token of one of acme's services.
     fn token(&self, kid: &str) -> String {
-        let mut claims = tokens::claims("acme", "backend");
+        self.token_of("acme", kid)
+    }
+
+    /// The same of another tenant's.
+    fn token_of(&self, tenant: &str, kid: &str) -> String {
+        let mut claims = tokens::claims(tenant, "backend");
         claims["role"] = json!("service");
         let key = EncodingKey::from_ec_pem(self.0.serialize_pem().as_bytes()).expect("PKCS #8");
         jsonwebtoken::encode(&Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) }, &claims, &key).expect("it signs")
@@ -76,5 +81,32 @@ async fn dev_lets_in_who_comes_with_a_token_of_the_issuer() {
         &EncodingKey::from_secret(b"secret-that-everyone-can-read-and"),
     );
     assert_eq!(publish(&forged.expect("it signs")).await, 401, "a published secret verifies nothing");
+    dev.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_class_names_the_issuer_of_tenants_that_name_none() {
+    let signer = Signer::new();
+    let (issuer, _running) = issuer(vec![signer.jwk("one")]).await;
+    let folder = Folder::new("class-key-sets");
+    let object = |kind: &str, name: &str, spec: Value| {
+        let annotations = json!({"carillon.dev/is-default-class": "true"});
+        let metadata = if kind == "RealtimeTenant" { json!({"name": name}) } else { json!({"name": name, "annotations": annotations}) };
+        let object = json!({"apiVersion": "carillon.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec});
+        fs::write(folder.path().join(format!("{name}.json")), object.to_string()).expect("the folder takes files");
+    };
+    object("RealtimeTenantClass", "standard", json!({"defaults": {"auth": {"jwt": {"jwks": [{"issuer": issuer}]}}}}));
+    object("RealtimeTenant", "acme", json!({"auth": {}}));
+    object("RealtimeTenant", "globex", json!({"auth": {"jwt": {"issuer": "https://another.example"}}}));
+    let dev = Dev::start(&["--tenants", folder.path().to_str().expect("UTF-8")]).await;
+    let address: SocketAddr = dev.url.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("an address");
+    let publish = async |tenant: &str, token: &str| notify(address, tenant, token, &json!({"event": "e", "data": 1})).await.status.as_u16();
+    eventually_async(Duration::from_secs(20), "the keys are fetched", async || match publish("acme", &signer.token("one")).await {
+        202 => Ok(()),
+        status => Err(status),
+    })
+    .await;
+    assert_eq!(publish("globex", &signer.token("one")).await, 401, "a token is for one tenant");
+    assert_eq!(publish("globex", &signer.token_of("globex", "one")).await, 401, "this one asks for another issuer");
     dev.stop().await;
 }

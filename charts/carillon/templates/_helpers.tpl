@@ -18,6 +18,17 @@
 {{/* The Service through which the operator finds server pods. */}}
 {{- define "carillon.admin.name" -}}{{ include "carillon.server.name" . }}-admin{{- end -}}
 
+{{/* Where clients and backends reach the servers. */}}
+{{- define "carillon.publicUrl" -}}
+{{- if .Values.publicUrl -}}
+{{- .Values.publicUrl | trimSuffix "/" -}}
+{{- else if .Values.ingress.enabled -}}
+http{{ if .Values.ingress.tlsSecretName }}s{{ end }}://{{ .Values.ingress.host }}
+{{- else -}}
+http://{{ include "carillon.server.name" . }}.{{ .Release.Namespace }}.svc{{ if ne (int .Values.server.service.port) 80 }}:{{ .Values.server.service.port }}{{ end }}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels that select a component's pods; they must never change. Takes (dict "root" $ "component" "server"). */}}
 {{- define "carillon.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}

@@ -13,7 +13,7 @@ use carillon_tenant::{
 };
 use tokio::sync::watch;
 
-use crate::manifests::{Finding, LostClass, Manifests, Program, Served, Severity, SourceFile, Sources};
+use crate::manifests::{Finding, LocalKeys, LostClass, Manifests, Program, Served, Severity, SourceFile, Sources};
 
 /// The tenants that the server runs, with what they were made from.
 pub type InForce = BTreeMap<TenantId, Arc<Served>>;
@@ -32,6 +32,7 @@ pub struct Live {
     /// The key sets that tenants name, and what is known of them.
     wanted_key_sets: BTreeMap<JwksSource, Duration>,
     key_sets: KeySets,
+    local_keys: LocalKeys,
     /// What was said already.
     told: Vec<Finding>,
     in_force: watch::Sender<Arc<InForce>>,
@@ -56,7 +57,7 @@ pub struct Reload {
 
 impl Live {
     /// Nothing is read yet.
-    pub fn new(sources: Sources, store: ConfigStore, settings: FleetSettings) -> Self {
+    pub fn new(sources: Sources, store: ConfigStore, settings: FleetSettings, local_keys: LocalKeys) -> Self {
         Self {
             sources,
             store,
@@ -66,6 +67,7 @@ impl Live {
             classes_by_file: HashMap::new(),
             wanted_key_sets: BTreeMap::new(),
             key_sets: KeySets::new(),
+            local_keys,
             told: Vec::new(),
             in_force: watch::Sender::default(),
         }
@@ -88,7 +90,7 @@ impl Live {
         manifests.lost_classes = self.remember_classes(&manifests);
         self.wanted_key_sets = manifests.key_sets();
         self.key_sets.retain(|source, _| self.wanted_key_sets.contains_key(source));
-        let program = Program::compile_with(manifests, &self.key_sets);
+        let program = Program::compile_with(manifests, &self.key_sets, &self.local_keys);
         Some(self.apply(program, unreadable))
     }
 
@@ -227,7 +229,12 @@ mod tests {
 
     fn live(folder: &Folder) -> Live {
         let store = ConfigStore::new("boot".to_owned(), OriginPolicy::Any, Arc::new(Metrics::new()), Fleet::alone("pod".to_owned()));
-        Live::new(Sources::new(std::slice::from_ref(&folder.0)), store, FleetSettings { session_key: vec![0; 32].into() })
+        Live::new(
+            Sources::new(std::slice::from_ref(&folder.0)),
+            store,
+            FleetSettings { session_key: vec![0; 32].into() },
+            LocalKeys::passing(),
+        )
     }
 
     fn words(reload: &Reload) -> String {

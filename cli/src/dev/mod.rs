@@ -31,7 +31,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{manifests::Sources, terminal};
+use crate::{
+    local_secret,
+    manifests::{LocalKeys, Sources},
+    terminal,
+};
 use key_sets::KeySetWatch;
 use live::Live;
 use playground::Playground;
@@ -131,11 +135,16 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         let settings = FleetSettings { session_key: session_key(&core.fleet, shared).await };
         let sources = Sources::new(&arguments.tenants);
         let watch = Watch::new(sources.paths());
-        let mut live = Live::new(sources.clone(), core.config.clone(), settings);
+        let local = LocalKeys::of(local_secret::of_this_user());
+        let mut live = Live::new(sources.clone(), core.config.clone(), settings, local.clone());
         let reload = live.reload().unwrap_or_default();
         let in_force = live.subscribe();
         playground.open(core.clone(), in_force.clone());
         terminal::print(&summary::welcome(server.address(), admin_address, &sources, &in_force.borrow(), &reload));
+        let generates = in_force.borrow().values().any(|served| served.generated.as_ref().is_some_and(|credentials| credentials.local));
+        if let Some(why) = local.why_passing().filter(|_| generates) {
+            terminal::print(&format!("  Generated keys are of this process alone, and `carillon token` has others: {why}\n"));
+        }
         let mut key_sets = KeySetWatch::new();
         let mut look_for_kids = tokio::time::interval(KIDS_INTERVAL);
         loop {

@@ -123,7 +123,7 @@ async fn tenants(State(playground): State<Playground>, headers: HeaderMap) -> Re
     let origin = format!("http://{host}");
     let in_force = playground.opened()?.in_force.borrow().clone();
     let tenant = |served: &Arc<Served>| {
-        let can_sign = Signer::new(&served.message).is_ok_and(|signer| signer.has_secret());
+        let can_sign = Signer::of(served).is_ok_and(|signer| signer.has_secret());
         Tenant {
             id: served.message.tenant_id.to_string(),
             suspended: served.message.suspended,
@@ -183,5 +183,5 @@ fn sign(served: &Served, user: &Value, claims: Map<String, Value>) -> Result<Str
     let unusable = |error: String| Refused(StatusCode::UNPROCESSABLE_ENTITY, error);
     let user = UserId::from_claim(user).map_err(|error| unusable(format!("a user's id {error}")))?;
     let wish = Wish { user, claims, expires_in: None, kid: None, signing_key: None };
-    Signer::new(&served.message).and_then(|signer| signer.sign(&wish)).map_err(|error| unusable(format!("{error:#}")))
+    Signer::of(served).and_then(|signer| signer.sign(&wish)).map_err(|error| unusable(format!("{error:#}")))
 }

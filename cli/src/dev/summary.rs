@@ -119,8 +119,9 @@ mod tests {
         for expected in [
             "http://127.0.0.1:3000/\n",
             "http://127.0.0.1:3001/metrics",
-            "2 tenants from the examples",
-            "acme    up to 500 connections, API keys: backend  (team-acme/acme, examples/acme.yaml:3)",
+            "3 tenants from the examples",
+            "acme     up to 500 connections, API keys: backend  (team-acme/acme, examples/acme.yaml:3)",
+            "initech  up to 200 connections, API keys: generated  (team-initech/initech, examples/initech.yaml:3)",
             "carillon token --tenant acme --user 7",
             "Bearer acme-example-api-key-not-for-production",
         ] {
@@ -138,7 +139,7 @@ mod tests {
         program.served[0].message.quotas.enforcement = carillon_tenant::Enforcement::DryRun;
         let text = tenants(&sources, &in_force(program));
         assert!(
-            text.contains("acme    up to 500 connections (a dry run: quotas are counted, and refuse nothing), API keys: backend"),
+            text.contains("acme     up to 500 connections (a dry run: quotas are counted, and refuse nothing), API keys: backend"),
             "{text}"
         );
         assert_eq!(text.matches("dry run").count(), 1, "{text}");

@@ -3,22 +3,23 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use carillon_crds::{RealtimeTenantSpec, Reason};
-use carillon_tenant::{Fetched, JwksSource, KeyReport, KeySet, KeySets, compile::key_set_sources};
+use carillon_tenant::{Class, Fetched, JwksSource, KeyReport, KeySet, KeySets, ResolvedSecrets, auth::NamedKeySets};
 
-use super::{Finding, Manifests, Severity, TenantObject};
+use super::{Finding, Manifests, Severity, TenantObject, classes};
 
-/// What `tenant`, which says `spec`, compiles with, and what there is to say about it.
-pub fn of(tenant: &TenantObject, spec: &RealtimeTenantSpec, known: &KeySets) -> (KeySets, Vec<Finding>) {
+/// What `tenant`, which says `spec` and is under `class`, compiles with, and what there is to say about it.
+pub fn of(tenant: &TenantObject, spec: &RealtimeTenantSpec, class: Option<&Class>, known: &KeySets) -> (KeySets, Vec<Finding>) {
+    let named = NamedKeySets::of(spec, class);
     let (mut sets, mut findings) = (KeySets::new(), Vec::new());
     let mut say = |severity, reason, field: String, message| {
         let place = tenant.source.place(&field);
         let object = Some(tenant.object.clone());
         findings.push(Finding { severity, place, object, reason, field, message, elsewhere: false });
     };
-    for (index, jwks) in spec.auth.jwt.jwks.iter().enumerate() {
+    for (index, jwks) in named.jwks.iter().enumerate() {
         // What the schema does not allow was told already.
         let Ok(source) = JwksSource::of(jwks) else { continue };
-        let field = format!("spec.auth.jwt.jwks[{index}].{}", source.field());
+        let field = named.field(index, source.field());
         let set = match known.get(&source) {
             Some(fetched @ (Fetched::Fresh(_) | Fetched::Stale(..))) => fetched.clone(),
             Some(Fetched::Never(why)) => {
@@ -37,7 +38,8 @@ pub fn of(tenant: &TenantObject, spec: &RealtimeTenantSpec, known: &KeySets) -> 
         };
         sets.insert(source, set);
     }
-    let report = KeyReport::new(spec, &sets);
+    let found = ResolvedSecrets::default().with_key_sets(sets.clone());
+    let report = KeyReport::new(&tenant.object.name, spec, class, &found);
     for stale in report.stale {
         say(Severity::Warning, Reason::JwksStale, stale.field, stale.message);
     }
@@ -48,13 +50,18 @@ pub fn of(tenant: &TenantObject, spec: &RealtimeTenantSpec, known: &KeySets) -> 
 }
 
 impl Manifests {
-    /// Every key set that a tenant names, with the longest time between two looks at it.
+    /// Every key set that a tenant or its class names, with the longest time between two looks at it.
     pub fn key_sets(&self) -> BTreeMap<JwksSource, Duration> {
         let mut wanted = BTreeMap::new();
-        for (source, seconds) in self.tenants.iter().filter_map(|tenant| tenant.spec.as_ref()).flat_map(key_set_sources) {
-            let interval = Duration::from_secs(seconds.into());
-            let shortest = wanted.entry(source).or_insert(interval);
-            *shortest = interval.min(*shortest);
+        // What is wrong with a class is told elsewhere.
+        let known = classes::compile(self, &mut Vec::new());
+        for (tenant, spec) in self.tenants.iter().filter_map(|tenant| Some((tenant, tenant.spec.as_ref()?))) {
+            let class = classes::choose(self, &known, tenant).ok().flatten();
+            for (source, seconds) in NamedKeySets::of(spec, class.as_deref()).sources() {
+                let interval = Duration::from_secs(seconds.into());
+                let shortest = wanted.entry(source).or_insert(interval);
+                *shortest = interval.min(*shortest);
+            }
         }
         wanted
     }

@@ -4,6 +4,7 @@
 mod classes;
 mod document;
 mod finding;
+mod generated;
 mod key_sets;
 mod kinds;
 mod objects;
@@ -25,6 +26,7 @@ use serde_json::Value;
 
 use document::Document;
 pub use finding::{Finding, ObjectName, Place, Severity};
+pub use generated::LocalKeys;
 pub use objects::{ClassObject, LostClass, SecretObject, Source, TenantObject};
 pub use program::{Program, Served};
 pub use sources::{SourceFile, Sources};

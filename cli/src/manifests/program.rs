@@ -4,11 +4,17 @@ use std::collections::HashMap;
 
 use carillon_crds::{Permission, RealtimeTenantSpec, Reason, SecretKeyReference};
 use carillon_tenant::{
-    ClassOutcome, CompileOutcome, KeySets, RejectionCode, ResolvedSecrets, SecretBytes, SecretError, TenantId, TenantMessage,
+    ClassOutcome, CompileOutcome, GeneratedKeys, KeySets, RejectionCode, ResolvedSecrets, SecretBytes, SecretError, TenantId,
+    TenantMessage,
     compile::{Rejection, compile},
 };
 
-use super::{Finding, Manifests, ObjectName, Place, Severity, TenantObject, classes, key_sets, suggestion::nearest};
+use super::{
+    Finding, Manifests, ObjectName, Place, Severity, TenantObject, classes,
+    generated::{self, Credentials, LocalKeys},
+    key_sets,
+    suggestion::nearest,
+};
 
 /// Files have no generations; the version of a configuration moves with its hash alone.
 const GENERATION: i64 = 1;
@@ -35,16 +41,18 @@ pub struct Served {
     pub message: TenantMessage,
     /// A key that may publish over the HTTP API, if the tenant has one.
     pub publish_key: Option<SecretBytes>,
+    /// The keys that were generated for it, if it asks for some.
+    pub generated: Option<Credentials>,
 }
 
 impl Program {
-    /// Compiles every tenant of `manifests`, of key sets knowing nothing.
+    /// Compiles every tenant of `manifests`, of key sets knowing nothing, with generated keys that nobody will use.
     pub fn compile(manifests: Manifests) -> Self {
-        Self::compile_with(manifests, &KeySets::new())
+        Self::compile_with(manifests, &KeySets::new(), &LocalKeys::passing())
     }
 
-    /// Compiles every tenant of `manifests` with what is known of key sets.
-    pub fn compile_with(manifests: Manifests, key_sets: &KeySets) -> Self {
+    /// Compiles every tenant of `manifests` with what is known of key sets, and with `local` keys in place of those that are to be generated.
+    pub fn compile_with(manifests: Manifests, key_sets: &KeySets, local: &LocalKeys) -> Self {
         let mut program = Self::default();
         let known = classes::compile(&manifests, &mut program.findings);
         let mut holders: HashMap<TenantId, String> = HashMap::new();
@@ -57,7 +65,7 @@ impl Program {
                 let ObjectName { namespace, name, .. } = &tenant.object;
                 holders.insert(id.clone(), format!("{namespace}/{name} ({})", tenant.source.place("")));
             }
-            program.tenant(&manifests, tenant, &classes::choose(&manifests, &known, tenant), key_sets);
+            program.tenant(&manifests, tenant, &classes::choose(&manifests, &known, tenant), (key_sets, local));
         }
         program.findings.extend(manifests.findings);
         program.findings.sort_by(|one, other| one.place.cmp(&other.place));
@@ -74,22 +82,29 @@ impl Program {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 
-    fn tenant(&mut self, manifests: &Manifests, tenant: &TenantObject, class: &ClassOutcome, known: &KeySets) {
+    fn tenant(&mut self, manifests: &Manifests, tenant: &TenantObject, class: &ClassOutcome, (known, local): (&KeySets, &LocalKeys)) {
         let outcome = tenant.spec.as_ref().map(|spec| {
-            let (key_sets, findings) = key_sets::of(tenant, spec, known);
+            let (key_sets, findings) = key_sets::of(tenant, spec, class.as_ref().ok().and_then(Option::as_deref), known);
             self.findings.extend(findings);
-            (spec, compile_one(manifests, &tenant.object, spec, class, key_sets))
+            let generated = generated::of(manifests, tenant, spec, local);
+            self.findings.extend(generated::note(tenant, &generated));
+            let found = (key_sets, generated.as_ref().map(|credentials| credentials.keys.clone()).unwrap_or_default());
+            (spec, compile_one(manifests, &tenant.object, spec, class, found), generated)
         });
         match outcome {
-            Some((spec, Ok(message))) => self.served.push(Served {
-                object: tenant.object.clone(),
-                place: tenant.source.place(""),
-                message,
-                publish_key: publish_key(manifests, &tenant.object, spec),
-            }),
+            Some((spec, Ok(message), generated)) => {
+                let publish_key = publish_key(manifests, &tenant.object, spec);
+                self.served.push(Served {
+                    object: tenant.object.clone(),
+                    place: tenant.source.place(""),
+                    message,
+                    publish_key: publish_key.or_else(|| generated.as_ref()?.publish_key(spec)),
+                    generated,
+                });
+            }
             rejected => {
                 self.keep.extend(tenant.id.clone());
-                let rejections = rejected.and_then(|(_, outcome)| outcome.err()).unwrap_or_default();
+                let rejections = rejected.and_then(|(_, outcome, _)| outcome.err()).unwrap_or_default();
                 self.findings.extend(rejections.into_iter().map(|rejection| finding(manifests, tenant, rejection)));
             }
         }
@@ -101,10 +116,10 @@ fn compile_one(
     object: &ObjectName,
     spec: &RealtimeTenantSpec,
     class: &ClassOutcome,
-    key_sets: KeySets,
+    (key_sets, generated): (KeySets, GeneratedKeys),
 ) -> CompileOutcome {
     let secrets = ResolvedSecrets::resolve(spec, |reference| look_up(manifests, object, reference));
-    compile(&object.name, GENERATION, spec, class, &secrets.with_key_sets(key_sets))
+    compile(&object.name, GENERATION, spec, class, &secrets.with_key_sets(key_sets).with_generated(generated))
 }
 
 fn look_up(manifests: &Manifests, object: &ObjectName, reference: &SecretKeyReference) -> Result<SecretBytes, SecretError> {
@@ -136,6 +151,7 @@ fn finding(manifests: &Manifests, tenant: &TenantObject, rejection: Rejection) -
     let unknown_namespace = code == RejectionCode::NamespaceNotAllowed && !manifests.namespaces.contains_key(&tenant.object.namespace);
     match code {
         RejectionCode::SecretNotFound => message.push_str(&where_else(manifests, tenant, &field)),
+        RejectionCode::GeneratedSecretPending => message.push_str(generated::HOW_TO_MEND),
         RejectionCode::ClassNotFound => message.push_str(&like(manifests, tenant)),
         _ if unknown_namespace => message.push_str("; the Namespace is not in these files, nor are its labels"),
         _ => {}

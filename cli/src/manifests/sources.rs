@@ -7,9 +7,10 @@ use std::{
 };
 
 /// The project's own examples: the binary works anywhere.
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 4] = [
     ("examples/acme.yaml", include_str!("../../../crds/examples/acme.yaml")),
     ("examples/globex.yaml", include_str!("../../../crds/examples/globex.yaml")),
+    ("examples/initech.yaml", include_str!("../../../crds/examples/initech.yaml")),
     ("examples/standard.yaml", include_str!("../../../crds/examples/standard.yaml")),
 ];
 /// Ends of the names of files that are read from a folder, as `kubectl apply -f` does.

@@ -54,10 +54,12 @@ impl Controller {
         match self.secrets.follow(event, key) {
             Seen::Applied(secret) => {
                 let (namespace, name) = key(&secret);
+                self.generated_secret_seen(&secret);
                 self.index.secret_seen(&namespace, &name, secret.resource_version().as_deref());
             }
             Seen::Deleted(secret) => {
                 let (namespace, name) = key(&secret);
+                self.index.generated_secret_seen(&namespace, &name, None);
                 self.index.secret_seen(&namespace, &name, None);
             }
             Seen::Listed(listed) => self.index.secrets_listed(&listed),

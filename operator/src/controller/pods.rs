@@ -74,6 +74,7 @@ impl Controller {
     pub(super) fn fleet_changed(&mut self, touched: &Touched) {
         let now = Instant::now();
         self.index.touched(touched).for_each(|key| self.reporting.touch(key, now));
+        self.generating.fleet_changed(now);
         self.deleting.keys().for_each(|key| self.finalizers.at(now, key.clone()));
         self.parts.metrics.pods(self.pushers.values().map(|pusher| pusher.ledger.pod_state()));
     }

@@ -25,9 +25,9 @@ impl Controller {
                 continue;
             };
             self.resolving.insert(key);
-            let client = self.client.clone();
+            let (client, arguments) = (self.client.clone(), self.parts.generate.clone());
             self.jobs.spawn(async move {
-                let result = resolve(client, &job).await;
+                let result = resolve(client, &job, &arguments).await;
                 Done::Resolved(Box::new((job, result)))
             });
         }

@@ -206,7 +206,7 @@ mod tests {
         let job = index.job(waiting.first().unwrap()).unwrap();
         index.apply(paused(1));
         let secrets = carillon_tenant::ResolvedSecrets::resolve(&job.spec, |_| Ok(OTHER_SECRET.unwrap().as_bytes().to_vec().into()));
-        assert_eq!(index.resolved(&job, crate::resolve::Resolution::of(&job, Default::default(), secrets)), None);
+        assert_eq!(index.resolved(&job, crate::resolve::Resolution::of(&job, Default::default(), secrets, None)), None);
         assert_eq!(runs(&index), before);
     }
 

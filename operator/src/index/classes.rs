@@ -19,18 +19,21 @@ impl Index {
     /// Takes up a new or changed class: exactly its tenants are compiled anew.
     pub fn class_seen(&mut self, object: ClassObject) {
         let tenants = self.classes.apply(object);
+        self.follow_classes(&tenants);
         self.changes.unresolved.extend(tenants);
     }
 
     /// Forgets a class.
     pub fn class_gone(&mut self, name: &str) {
         let tenants = self.classes.remove(name);
+        self.follow_classes(&tenants);
         self.changes.unresolved.extend(tenants);
     }
 
     /// Takes up a namespace's labels.
     pub fn namespace_seen(&mut self, name: &str, labels: Labels) {
         let tenants = self.classes.namespace_seen(name, labels);
+        self.follow_classes(&tenants);
         self.changes.unresolved.extend(tenants);
     }
 

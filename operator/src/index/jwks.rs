@@ -6,49 +6,73 @@ use std::{
 };
 
 use carillon_crds::RealtimeTenantSpec;
-use carillon_tenant::{Fetched, JwksSource, KeySets, TenantId, compile::key_set_sources};
+use carillon_tenant::{ClassOutcome, Fetched, JwksSource, KeySets, TenantId, auth::NamedKeySets};
 
 use super::Index;
 use crate::object::ObjectKey;
 
-/// Who names which key set, and what is known of it.
+/// Who names which key set, by itself or by its class, and what is known of it.
 #[derive(Debug, Default)]
 pub struct KeySetUsers {
     /// With the longest time between two looks that each asks for, in seconds.
     users: HashMap<JwksSource, BTreeMap<ObjectKey, u32>>,
+    named: HashMap<ObjectKey, BTreeMap<JwksSource, u32>>,
     known: KeySets,
 }
 
 impl KeySetUsers {
-    /// `key` names what `spec` says. Returns the sources.
-    pub fn link(&mut self, key: &ObjectKey, spec: &RealtimeTenantSpec) -> Vec<JwksSource> {
-        let mut sources = Vec::new();
-        for (source, seconds) in key_set_sources(spec) {
-            let asked = self.users.entry(source.clone()).or_default().entry(key.clone()).or_insert(seconds);
+    /// `key` names what `spec` says or, where that says nothing, what its class does. While its class isn't known, what it named last stays.
+    /// Returns the sources for which something changed.
+    pub fn link(&mut self, key: &ObjectKey, spec: &RealtimeTenantSpec, class: Option<&ClassOutcome>) -> Vec<JwksSource> {
+        let class = match class {
+            Some(Ok(class)) => class.as_deref(),
+            Some(Err(_)) | None if spec.auth.jwt.jwks.is_empty() && self.named.contains_key(key) => return Vec::new(),
+            Some(Err(_)) | None => None,
+        };
+        let mut named = BTreeMap::new();
+        for (source, seconds) in NamedKeySets::of(spec, class).sources() {
+            let asked = named.entry(source).or_insert(seconds);
             *asked = seconds.min(*asked);
-            sources.push(source);
         }
-        sources
+        self.name(key, named)
     }
 
-    /// `key` no longer does. Returns the sources.
-    pub fn unlink(&mut self, key: &ObjectKey, spec: &RealtimeTenantSpec) -> Vec<JwksSource> {
-        let mut sources = Vec::new();
-        for (source, _) in key_set_sources(spec) {
-            if let Some(users) = self.users.get_mut(&source) {
-                users.remove(key);
-                if users.is_empty() {
-                    self.users.remove(&source);
+    /// `key` names nothing any more. Returns the sources.
+    pub fn unlink(&mut self, key: &ObjectKey) -> Vec<JwksSource> {
+        self.name(key, BTreeMap::new())
+    }
+
+    fn name(&mut self, key: &ObjectKey, named: BTreeMap<JwksSource, u32>) -> Vec<JwksSource> {
+        let before = self.named.remove(key).unwrap_or_default();
+        let gone = before.keys().filter(|source| !named.contains_key(*source));
+        let other = named.iter().filter(|(source, seconds)| before.get(*source) != Some(*seconds)).map(|(source, _)| source);
+        let changed: Vec<_> = gone.chain(other).cloned().collect();
+        for source in &changed {
+            match named.get(source) {
+                Some(seconds) => _ = self.users.entry(source.clone()).or_default().insert(key.clone(), *seconds),
+                None => {
+                    if let Some(users) = self.users.get_mut(source) {
+                        users.remove(key);
+                    }
                 }
             }
-            sources.push(source);
+            if self.users.get(source).is_some_and(BTreeMap::is_empty) {
+                self.users.remove(source);
+            }
         }
-        sources
+        if !named.is_empty() {
+            self.named.insert(key.clone(), named);
+        }
+        changed
     }
 
-    /// What is known of all that `spec` names; `None` while one was not tried yet.
-    pub fn of(&self, spec: &RealtimeTenantSpec) -> Option<KeySets> {
-        key_set_sources(spec).map(|(source, _)| self.known.get(&source).map(|fetched| (source, fetched.clone()))).collect()
+    fn sources(&self, key: &ObjectKey) -> impl Iterator<Item = &JwksSource> {
+        self.named.get(key).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// What is known of all that `key` names; `None` while one was not tried yet.
+    pub fn of(&self, key: &ObjectKey) -> Option<KeySets> {
+        self.sources(key).map(|source| self.known.get(source).map(|fetched| (source.clone(), fetched.clone()))).collect()
     }
 }
 
@@ -68,6 +92,16 @@ impl Index {
         users
     }
 
+    /// Looks anew at what `keys` name, whose class may be another.
+    pub(super) fn follow_classes<'a>(&mut self, keys: impl IntoIterator<Item = &'a ObjectKey>) {
+        for key in keys {
+            let Some(object) = self.entries.get(key).map(|entry| &entry.object).filter(|object| object.deleted.is_none()) else { continue };
+            let Ok(spec) = &object.spec else { continue };
+            let class = self.classes.choose(key, spec.class_name.as_deref());
+            self.changes.sources.extend(self.key_sets.link(key, spec, class.as_ref()));
+        }
+    }
+
     /// Forgets what nobody names.
     pub fn key_set_gone(&mut self, source: &JwksSource) {
         self.key_sets.known.remove(source);
@@ -75,8 +109,7 @@ impl Index {
 
     /// The sources of the tenant `id`, when none of its keys answers to one of `kids`.
     pub fn sources_lacking(&self, id: &TenantId, kids: &[String]) -> Vec<JwksSource> {
-        let spec = self.holder(id).and_then(|key| self.get(key)).and_then(|entry| entry.object.spec.as_ref().ok());
-        let sources: Vec<_> = spec.into_iter().flat_map(|spec| key_set_sources(spec)).map(|(source, _)| source).collect();
+        let sources: Vec<_> = self.holder(id).into_iter().flat_map(|key| self.key_sets.sources(key)).cloned().collect();
         let known = |kid: &String| sources.iter().any(|source| self.key_set(source).is_some_and(|keys| keys.has_kid(kid)));
         if kids.iter().all(known) { Vec::new() } else { sources }
     }
@@ -95,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        fixtures::{id, object, resolve_all},
+        fixtures::{class, id, object, resolve_all},
         metrics::Outcome,
         object::TenantObject,
     };
@@ -189,5 +222,43 @@ mod tests {
         assert_eq!(lacking(&["a1"]), []);
         assert_eq!(lacking(&["a1", "a2"]), [url("a")]);
         assert_eq!(index.sources_lacking(&id("nobody"), &["a2".to_owned()]), []);
+    }
+
+    #[test]
+    fn what_a_class_names_is_fetched_for_the_tenants_that_name_nothing() {
+        let mut index = Index::default();
+        let names = |url: &str| json!({"defaults": {"auth": {"jwt": {"jwks": [{"url": format!("https://{url}/keys")}]}}}});
+        index.apply(tenant("acme", 1, &json!([])));
+        index.apply(tenant("globex", 1, &json!([{"url": "https://b/keys"}])));
+        assert_eq!(index.take_changes().sources, [url("b")].into());
+        index.class_seen(class("standard", 1, true, &names("a")));
+        let changes = index.take_changes();
+        assert_eq!((changes.sources, changes.unresolved.len()), ([url("a")].into(), 2));
+        assert!(index.job(&key("acme")).is_none(), "it waits for the first try");
+        index.key_set_seen(url("a"), Fetched::Fresh(keys("a1")));
+        index.key_set_seen(url("b"), Fetched::Fresh(keys("b1")));
+        resolve_all(&mut index, None);
+        assert_eq!((kids(&index, "acme"), kids(&index, "globex")), (vec!["a1".to_owned()], vec!["b1".to_owned()]));
+        assert_eq!(index.sources_lacking(&id("acme"), &["a2".to_owned()]), [url("a")]);
+
+        // A class that is gone takes no key away, and those are followed as before.
+        index.class_gone("standard");
+        index.class_seen(class("other", 1, false, &json!({})));
+        let mut named = tenant("acme", 2, &json!([]));
+        named.spec = named
+            .spec
+            .map(|spec| Arc::new(carillon_crds::RealtimeTenantSpec { class_name: Some("standard".to_owned()), ..(*spec).clone() }));
+        index.class_seen(class("standard", 2, false, &names("a")));
+        index.apply(named.clone());
+        resolve_all(&mut index, None);
+        index.class_gone("standard");
+        assert_eq!(resolve_all(&mut index, None), [Some(Outcome::Rejected)]);
+        assert_eq!((kids(&index, "acme"), index.key_set_interval(&url("a")).is_some()), (vec!["a1".to_owned()], true));
+
+        index.class_seen(class("standard", 3, false, &names("c")));
+        assert_eq!(index.take_changes().sources, [url("a"), url("c")].into());
+        assert_eq!(index.key_set_interval(&url("a")), None);
+        index.remove(&key("acme"));
+        assert_eq!(index.take_changes().sources, [url("c")].into());
     }
 }

@@ -129,6 +129,7 @@ fn a_result_for_an_older_generation_or_another_object_is_dropped() {
         outcome: Ok(crate::fixtures::message("acme", 1)),
         effective: EffectiveStatus::default(),
         key_report: KeyReport::default(),
+        generated: None,
     };
     assert_eq!(index.resolved(&job, resolution()), None);
     let mut other = object("acme", LATE, 1, &spec("acme"));

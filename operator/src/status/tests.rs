@@ -22,6 +22,8 @@ fn facts() -> Facts {
         key_report: None,
         pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
         usage: None,
+        generates: false,
+        generated: None,
     }
 }
 
@@ -142,7 +144,7 @@ fn nothing_moves_without_a_change() {
 
 #[test]
 fn effective_quotas_stay_with_the_version_that_holds_them() {
-    let quotas = |class: &str| Some(EffectiveStatus { class_name: Some(class.to_owned()), quotas: Vec::new() });
+    let quotas = |class: &str| Some(EffectiveStatus { class_name: Some(class.to_owned()), ..EffectiveStatus::default() });
     let first = status(&Facts { effective: quotas("gold"), ..facts() }, None, at(0));
     assert_eq!(first.effective, quotas("gold"));
     let kept = status(&Facts { kept: true, ..facts() }, Some(&first), at(1));
@@ -232,4 +234,22 @@ fn every_problem_is_told_and_the_message_stays_bounded() {
     assert_eq!(condition.message.matches("spec.auth.jwt.keys[0].secretKeyRef: is wrong").count(), 2);
     let many = Facts { problems: vec![problem(RejectionCode::Invalid); 100], ..facts() };
     assert!(status(&many, None, at(0)).conditions.iter().all(|condition| condition.message.len() <= MESSAGE_BYTES_MAX));
+}
+
+#[test]
+fn generated_keys_are_told_and_a_rotation_once_it_is_done() {
+    let told = |rotation: &str, observed: Option<&str>| -> GeneratedStatus {
+        serde_json::from_value(serde_json::json!({"secretName": "acme-carillon", "rotation": rotation, "observedRotation": observed}))
+            .unwrap()
+    };
+    let next = |generates, generated, previous: Option<&RealtimeTenantStatus>| {
+        status(&Facts { generates, generated, ..facts() }, previous, Timestamp::UNIX_EPOCH)
+    };
+    let first = next(true, Some(told("Settled", Some("once"))), None);
+    let announcing = next(true, Some(told("Announcing", None)), Some(&first));
+    assert_eq!(announcing.generated, Some(told("Announcing", Some("once"))), "the Secret still holds the keys of before");
+    let done = next(true, Some(told("Overlapping", Some("twice"))), Some(&announcing));
+    assert_eq!(done.generated, Some(told("Overlapping", Some("twice"))));
+    assert_eq!(next(true, None, Some(&done)).generated, done.generated, "nothing is known yet");
+    assert_eq!(next(false, None, Some(&done)).generated, None);
 }

@@ -64,6 +64,15 @@ impl<'a> Team<'a> {
         tenant
     }
 
+    /// Makes a tenant that says this, with an id unlike any of another test, and without any Secret, and waits for nothing.
+    pub async fn tenant_saying(&self, name: &str, mut spec: Value) -> Tenant {
+        let id = format!("{name}-{}", self.namespace);
+        let tenant = Tenant { id: id.clone(), name: name.to_owned(), namespace: self.namespace.clone() };
+        spec["tenantId"] = json!(id);
+        self.api.apply(&tenant.object(spec)).await;
+        tenant
+    }
+
     /// Writes the tenant's Secret: the usual keys, but what `other` says of them.
     pub async fn keys(&self, tenant: &Tenant, other: &Value) {
         let mut keys = json!({});

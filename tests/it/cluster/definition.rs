@@ -85,7 +85,7 @@ fn keys(count: usize, kid: impl Fn(usize) -> String) -> Value {
 #[ignore = "needs a Kubernetes: make e2e-cluster"]
 async fn good_tenants_are_taken() {
     let api = with_definitions().await;
-    for example in ["acme", "globex", "standard"] {
+    for example in ["acme", "globex", "initech", "standard"] {
         let path = file(&format!("../crds/examples/{example}.yaml"));
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("team-{example}")}});
         api.apply(&namespace).await;
@@ -102,9 +102,13 @@ async fn good_tenants_are_taken() {
     assert_eq!(made["spec"]["auth"]["jwt"]["jwks"][0]["refreshSeconds"], 300);
     let least = json!({"auth": {"jwt": {"keys": [{"algorithm": "HS256", "secretKeyRef": {"name": "keys", "key": "first"}}]}}});
     let made = api.try_create(&object(&team, "least", &least)).await.expect("the least is taken");
-    assert_eq!(made["spec"]["auth"]["jwt"]["leewaySeconds"], 30, "defaults are filled in: {made}");
-    assert_eq!(made["spec"]["auth"]["jwt"]["claims"], json!({"tenant": "tenant_id", "user": "sub"}));
-    assert_eq!(made["spec"]["suspended"], false);
+    assert_eq!(made["spec"]["suspended"], false, "defaults are filled in: {made}");
+    assert_eq!(made["spec"]["auth"]["jwt"]["claims"], json!({}), "what a class may give isn't: {made}");
+    let generated = json!({"auth": {"generate": {"jwtKey": {}, "apiKey": {}}}});
+    let made = api.try_create(&object(&team, "generated", &generated)).await.expect("keys can be made");
+    let expected = json!({"jwtKey": {"algorithm": "HS256"}, "apiKey": {"permissions": ["Publish"]}, "overlapSeconds": 86_400});
+    assert_eq!(made["spec"]["auth"]["generate"], expected);
+    api.try_create(&object(&team, "classed", &json!({"auth": {}}))).await.expect("a class may have what it needs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,9 +175,15 @@ async fn bad_tenants_are_refused_with_the_field_and_what_helps() {
         ("/auth/revocation/users", (0..1001).map(|n| json!(n.to_string())).collect(), &["spec.auth.revocation.users", "at most 1000"]),
         ("/auth/revocation/tokenIds", json!(["a".repeat(257)]), &["spec.auth.revocation.tokenIds[0]", "256"]),
         ("/auth/revocation/tokensNotBefore", json!("yesterday"), &["spec.auth.revocation.tokensNotBefore", "date-time"]),
-        ("/auth/jwt", Value::Null, &["spec.auth.jwt"]),
-        ("/auth/jwt/keys", Value::Null, &["spec.auth.jwt", "a tenant needs keys: give keys, jwks or both"]),
-        ("/auth/jwt/keys", json!([]), &["spec.auth.jwt", "a tenant needs keys: give keys, jwks or both"]),
+        ("/auth/generate", json!({}), &["spec.auth.generate", "say what to generate: jwtKey, apiKey or both"]),
+        ("/auth/generate", json!({"jwtKey": {"algorithm": "RS256"}}), &["spec.auth.generate.jwtKey.algorithm", "HS256", "EdDSA"]),
+        ("/auth/generate", json!({"apiKey": {"permissions": []}}), &["spec.auth.generate.apiKey.permissions", "at least 1 items"]),
+        (
+            "/auth/generate",
+            json!({"apiKey": {}, "overlapSeconds": 9}),
+            &["spec.auth.generate.overlapSeconds", "greater than or equal to 10"],
+        ),
+        ("/auth/generate", json!({"apiKey": {}, "overlapSeconds": 2_592_001}), &["spec.auth.generate.overlapSeconds", "2592000"]),
         ("/auth/jwt/jwks", json!([{}]), &["spec.auth.jwt.jwks[0]", "give either url or issuer"]),
         ("/auth/jwt/jwks", json!([{"url": "https://a", "issuer": "https://a"}]), &["spec.auth.jwt.jwks[0]", "give either url or issuer"]),
         ("/auth/jwt/jwks", json!([{"url": "ftp://id/keys"}]), &["spec.auth.jwt.jwks[0].url", "should match"]),

@@ -148,6 +148,13 @@ async fn no_secret_is_told_anywhere() {
         assert_eq!(client.call("rt:join", &json!({"room": "a"})).await["ok"], true);
     }
 
+    let made = team.tenant_saying("made", json!({"auth": {"generate": {"jwtKey": {}, "apiKey": {}}}})).await;
+    team.in_force(&made).await;
+    let data = release.api.get(&format!("/api/v1/namespaces/{}/secrets/made-carillon", team.namespace)).await.expect("it was made");
+    let generated =
+        ["jwtKey", "apiKey"].map(|key| STANDARD.decode(data["data"][key].as_str().unwrap_or_default()).expect("Secrets are base64"));
+    let generated = generated.map(|key| String::from_utf8(key).expect("keys are text"));
+
     let mut told = vec![
         kubectl(&["get", "events", "--all-namespaces", "--output", "yaml"]).await,
         kubectl(&["get", "rtt,rttc", "--all-namespaces", "--output", "yaml"]).await,
@@ -169,6 +176,7 @@ async fn no_secret_is_told_anywhere() {
         let pem = String::from_utf8(STANDARD.decode(pem).expect("Secrets are base64")).expect("PEM is text");
         secrets.push(pem.lines().nth(1).expect("a key has a body").to_owned());
     }
+    secrets.extend(generated);
     for secret in &secrets {
         for form in [secret.clone(), STANDARD.encode(secret).trim_end_matches('=').to_owned()] {
             let found = told.iter().find_map(|text| text.lines().find(|line| line.contains(&form)));
