@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use carillon_crds::{EffectiveStatus, RealtimeTenantSpec};
 use carillon_tenant::{
-    ClassOutcome, CompileOutcome, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
+    ClassOutcome, CompileOutcome, FleetName, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
     compile::{self, references},
     effective,
 };
@@ -44,6 +44,8 @@ pub struct Resolution {
     pub outcome: CompileOutcome,
     /// The quotas that the message holds, if there is one.
     pub effective: EffectiveStatus,
+    /// The fleet that carries it, if there is one.
+    pub fleet: FleetName,
     /// What is told of its keys, if there is one.
     pub key_report: KeyReport,
 }
@@ -57,6 +59,7 @@ impl Resolution {
             secrets,
             outcome: compile::compile(&job.key.name, job.generation, &job.spec, &job.class, resolved),
             effective: EffectiveStatus { class_name: class.map(|class| class.name.clone()), quotas: effective(&job.spec.quotas, class) },
+            fleet: class.map(|class| class.fleet.clone()).unwrap_or_default(),
             key_report: KeyReport::new(&job.spec, resolved.key_sets()),
         }
     }
