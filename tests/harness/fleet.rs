@@ -13,7 +13,7 @@ use carillon_server::{
 };
 use carillon_tenant::{
     FleetName, OriginPolicy, Position, RoomName,
-    push::{Answer, FleetSettings, PROTOCOL_VERSION, Snapshot},
+    push::{Answer, Delta, FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 use serde_json::{Value, value::to_raw_value};
 
@@ -118,6 +118,25 @@ impl Fleet {
             let answer = Self::replace(server, tenants);
             assert!(answer.rejected.is_empty(), "{answer:?}");
         }
+    }
+
+    /// Takes a tenant from one server, as the operator does when another fleet carries it by then.
+    ///
+    /// # Panics
+    ///
+    /// When the server doesn't run it.
+    pub fn move_away(&self, server: usize, tenant: &Tenant) {
+        let config = &self.servers[server].as_ref().expect("the server runs").core().config;
+        let (state, moved) = (config.state(), vec![tenant.compile().tenant_id]);
+        let delta = Delta {
+            protocol_version: PROTOCOL_VERSION,
+            position: state.position,
+            base_digest: state.digest,
+            upserts: Vec::new(),
+            removals: moved.clone(),
+            moved,
+        };
+        config.change(delta).expect("nobody else pushes");
     }
 
     fn replace(server: &Server, tenants: &[Tenant]) -> Answer {

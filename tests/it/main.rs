@@ -10,6 +10,7 @@ mod connect;
 mod drain;
 mod expiry;
 mod fleet;
+mod fleets;
 mod http_api;
 mod key_sets;
 mod memory;

@@ -5,6 +5,7 @@ mod changes;
 mod classes;
 mod definition;
 mod failures;
+mod fleets;
 mod install;
 mod keys;
 mod leaders;
