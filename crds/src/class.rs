@@ -12,9 +12,12 @@ use crate::{
 /// The annotation that makes a class, with the value `true`, that of tenants that name none. Of several the oldest is it.
 pub const DEFAULT_CLASS_ANNOTATION: &str = "carillon.dev/is-default-class";
 
+/// The fleet of tenants whose class names none, and of those that are under no class.
+pub const DEFAULT_FLEET: &str = "default";
+
 /// What tenants of this class get when they say nothing, what they may ask for, and where they may stand.
 #[expect(clippy::duplicated_attributes, reason = "several columns are of the same type")]
-#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "carillon.dev",
     version = "v1alpha1",
@@ -24,8 +27,9 @@ pub const DEFAULT_CLASS_ANNOTATION: &str = "carillon.dev/is-default-class";
     category = "carillon",
     status = "RealtimeTenantClassStatus",
     derive = "PartialEq",
-    doc = "A class of tenants of the Carillon real-time platform: the quotas they get, the most they may ask for, and the namespaces they may stand in.",
+    doc = "A class of tenants of the Carillon real-time platform: the quotas they get, the most they may ask for, the namespaces they may stand in, and the fleet that carries them.",
     printcolumn(name = "Default", type_ = "string", json_path = r".metadata.annotations.carillon\.dev/is-default-class"),
+    printcolumn(name = "Fleet", type_ = "string", json_path = ".spec.fleet"),
     printcolumn(name = "Tenants", type_ = "integer", json_path = ".status.tenants"),
     printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].reason"#),
@@ -42,6 +46,21 @@ pub struct RealtimeTenantClassSpec {
     /// The namespaces whose tenants may use this class, by their labels. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<NamespaceSelector>,
+    /// The fleet of server pods that carries its tenants, so that noisy ones get a fleet of their own. Another value moves them: they are
+    /// programmed there before the fleet they come from lets them go.
+    #[serde(default = "default_fleet")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub fleet: String,
+}
+
+impl Default for RealtimeTenantClassSpec {
+    fn default() -> Self {
+        Self { defaults: ClassDefaults::default(), ceilings: ClassCeilings::default(), allowed_namespaces: None, fleet: default_fleet() }
+    }
+}
+
+fn default_fleet() -> String {
+    DEFAULT_FLEET.to_owned()
 }
 
 /// What a tenant gets that says nothing.

@@ -45,6 +45,8 @@ pub enum Reason {
     ClassInvalid,
     /// Accepted=False: the class does not allow tenants of this namespace.
     NamespaceNotAllowed,
+    /// Accepted=False, of a class and of its tenants: the class names a fleet that the operator doesn't serve.
+    FleetNotFound,
     /// Accepted=True, of a class: it is valid, but not the default class it asks to be, because an older one is.
     NotDefault,
     /// ResolvedRefs=True: every reference was found.
@@ -123,6 +125,7 @@ impl Reason {
             Self::ClassNotFound => "ClassNotFound",
             Self::ClassInvalid => "ClassInvalid",
             Self::NamespaceNotAllowed => "NamespaceNotAllowed",
+            Self::FleetNotFound => "FleetNotFound",
             Self::NotDefault => "NotDefault",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::SecretNotFound => "SecretNotFound",

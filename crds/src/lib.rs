@@ -20,7 +20,9 @@ mod tenant;
 
 pub use algorithm::SigningAlgorithm;
 pub use annotations::{PAUSED_ANNOTATION, ROTATE_KEYS_ANNOTATION, SYNC_ANNOTATION, SYNC_BYTES_MAX};
-pub use class::{ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, QuotaCeilingSpec, RealtimeTenantClass, RealtimeTenantClassSpec};
+pub use class::{
+    ClassCeilings, ClassDefaults, DEFAULT_CLASS_ANNOTATION, DEFAULT_FLEET, QuotaCeilingSpec, RealtimeTenantClass, RealtimeTenantClassSpec,
+};
 pub use class_auth::{ClassAuthDefaults, ClassJwtDefaults};
 pub use class_status::RealtimeTenantClassStatus;
 pub use conditions::{ConditionType, Reason};

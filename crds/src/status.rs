@@ -45,13 +45,21 @@ pub struct RealtimeTenantStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// How many server pods run `configVersion`.
+/// How many server pods of the tenant's fleet run `configVersion`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FleetStatus {
+    /// The fleet that carries the tenant, as its class says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub name: Option<String>,
+    /// Fleets whose pods still run the tenant, because it is on its way to the one above: the first five by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), inner(length(max = 32)))]
+    pub moving_from: Vec<String>,
     /// `programmed/eligible`, for people.
     pub summary: String,
-    /// Server pods that should run this tenant.
+    /// Server pods of that fleet: all of them should run this tenant.
     #[schemars(range(min = 0))]
     pub eligible: i32,
     /// Of these, pods that have acknowledged exactly `configVersion`.

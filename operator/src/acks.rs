@@ -218,7 +218,8 @@ impl Ledger {
             return None;
         }
         let base_digest = known.digest();
-        Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, position: desired.position, base_digest, upserts, removals }))
+        let moved = removals.iter().filter(|tenant| desired.carried.contains(*tenant)).cloned().collect();
+        Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, position: desired.position, base_digest, upserts, removals, moved }))
     }
 
     /// Takes up the answer to `plan`, made from `desired`.

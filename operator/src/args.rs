@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::{certificates::CertificateArgs, generate::GenerateArgs, jwks::JwksArgs};
+use crate::{certificates::CertificateArgs, fleets::FleetArg, generate::GenerateArgs, jwks::JwksArgs};
 
 /// Watches RealtimeTenants, pushes them to every Carillon server pod and reports in their status.
 #[derive(Clone, Debug, Parser)]
@@ -14,9 +14,16 @@ pub struct Args {
     #[arg(long, env = "CARILLON_NAMESPACE")]
     pub namespace: String,
 
-    /// The headless Service whose EndpointSlices list the server pods; its port is named `admin`.
-    #[arg(long, env = "CARILLON_ADMIN_SERVICE", default_value = "carillon-server-admin")]
-    pub admin_service: String,
+    /// The fleets of server pods, each by its name and the headless Service whose EndpointSlices list its pods; their port is named `admin`.
+    /// Several with commas between them, or given again. One is named `default`.
+    #[arg(
+        long = "fleet",
+        env = "CARILLON_FLEETS",
+        value_name = "NAME=SERVICE",
+        value_delimiter = ',',
+        default_value = "default=carillon-server-admin"
+    )]
+    pub fleets: Vec<FleetArg>,
 
     /// Without --authority-secret, the folder with tls.crt, tls.key and ca.crt: the operator's client certificate and who signs the
     /// servers'. Read anew for each connection.
@@ -45,7 +52,7 @@ pub struct Args {
     pub identity: Option<String>,
 
     /// The Secrets in --namespace, this and a number from 0 to 7, that the last published state is kept in, for servers that start
-    /// while no operator is there. Default: it is not kept.
+    /// while no operator is there; for every other fleet than the default one with its name before the number. Default: it is not kept.
     #[arg(long, env = "CARILLON_BOOT_CONFIG_SECRETS")]
     pub boot_config_secrets: Option<String>,
 

@@ -6,6 +6,7 @@
 //! A replica that doesn't lead watches and compiles like the one that does, and goes no further: it has no pushers and writes nothing.
 
 mod classes;
+mod fleets;
 mod fuse;
 mod generate;
 mod inputs;
@@ -16,13 +17,13 @@ mod sync;
 mod writes;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use carillon_jwks::Fetcher;
-use carillon_tenant::{Position, SecretBytes, push::FleetSettings};
+use carillon_tenant::{FleetName, Position, SecretBytes, push::FleetSettings};
 use futures::StreamExt;
 use kube::Client;
 use tokio::{
@@ -39,13 +40,15 @@ use crate::{
     desired::Desired,
     events::Events,
     fleet::{PodUid, Slices},
-    fuse::Fuse,
+    fleets::Fleets,
+    fuse::Fuses,
     gather::Gather,
     generate::{GenerateArgs, Made, Order},
     health::Readiness,
     index::Index,
     lease_store,
     metrics::{Metrics, Outcome},
+    moves::Moves,
     object::ObjectKey,
     pusher::{Context, Pusher, Report},
     reporting::Reporting,
@@ -80,12 +83,12 @@ const COMPILATION: &str = "compilation";
 /// What the controller is given.
 #[derive(Debug)]
 pub struct Parts {
-    /// What pods should run, for the pushers.
-    pub desired: watch::Sender<Option<Arc<Desired>>>,
+    /// Where what a fleet's pods should run goes, by fleet.
+    pub outputs: BTreeMap<FleetName, Output>,
+    /// Which fleets there are.
+    pub fleets: Arc<Fleets>,
     /// Every pod with its ledger, for people who ask.
     pub fleet: watch::Sender<Fleet>,
-    /// What pushers are made with.
-    pub pushers: Context,
     /// News from the pushers.
     pub reports: mpsc::Receiver<Report>,
     /// The key all servers share.
@@ -106,11 +109,20 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
+/// The way to one fleet.
+#[derive(Debug)]
+pub struct Output {
+    /// What its pods should run, for the pushers.
+    pub desired: watch::Sender<Option<Arc<Desired>>>,
+    /// What its pushers are made with.
+    pub pushers: Context,
+}
+
 /// Runs until `shutdown`.
-pub async fn run(client: Client, namespace: &str, service: &str, parts: Parts, shutdown: CancellationToken) {
+pub async fn run(client: Client, namespace: &str, parts: Parts, shutdown: CancellationToken) {
     let mut tenants = watches::tenants(&client);
     let mut secrets = watches::secrets(&client);
-    let mut slices = watches::slices(&client, namespace, service);
+    let mut slices = watches::slices(&client, namespace, &parts.fleets);
     let mut classes = watches::classes(&client);
     let mut namespaces = watches::namespaces(&client);
     let mut lease = lease_store::follow(&client, namespace, &parts.lease_name);
@@ -162,7 +174,8 @@ struct Controller {
     /// Tenants not tried yet since the start; `None` before they were listed. Nothing is published while there are any.
     untried: Option<HashSet<ObjectKey>>,
     gather: Gather,
-    fuse: Fuse,
+    fuses: Fuses,
+    moves: Moves,
     bell: Bell,
     unresolved: Schedule<ObjectKey>,
     resolving: HashSet<ObjectKey>,
@@ -193,6 +206,9 @@ impl Controller {
     fn new(client: Client, parts: Parts, bell: Bell) -> Self {
         let readiness = &parts.readiness;
         readiness.missing(COMPILATION, "not every tenant was compiled yet");
+        let slices = Slices::new(Arc::clone(&parts.fleets));
+        let mut index = Index::default();
+        index.serve(parts.fleets.names());
         Self {
             tenants: Listing::new(TENANTS, readiness.clone()),
             secrets: Listing::new(SECRETS, readiness.clone()),
@@ -203,14 +219,15 @@ impl Controller {
             jwks: jwks::Jwks::new(Arc::clone(&parts.fetcher)),
             generating: Generating::new(parts.generate.clone()),
             parts,
-            index: Index::default(),
-            slices: Slices::default(),
+            index,
+            slices,
             term: None,
             pushers: BTreeMap::new(),
             published: 0,
             untried: None,
             gather: Gather::default(),
-            fuse: Fuse::default(),
+            fuses: Fuses::default(),
+            moves: Moves::default(),
             bell,
             unresolved: Schedule::default(),
             resolving: HashSet::new(),
@@ -228,8 +245,9 @@ impl Controller {
     fn term_changed(&mut self) {
         // Also between two terms of its own: what pods run is asked anew.
         self.pushers.clear();
-        self.parts.desired.send_replace(None);
-        self.fuse = Fuse::default();
+        self.parts.outputs.values().for_each(|output| _ = output.desired.send_replace(None));
+        self.fuses = Fuses::default();
+        self.moves.clear();
         self.bell.hush();
         self.index.sync_anew();
         self.parts.metrics.fuse_blown(false);
@@ -335,12 +353,17 @@ impl Controller {
         let held = self.jwks.holds_until(Instant::now());
         let publishing = self.gather.due().filter(|_| acts).map(|due| held.map_or(due, |held| due.max(held)));
         let ringing = self.rings().filter(|_| acts);
+        let moving = self.moves.next().filter(|_| acts);
+        let publishing = publishing.into_iter().chain(moving);
         let next = writing.chain(resolving).chain(publishing).chain(self.jwks.book.next()).chain(ringing).min();
         // Readiness may come from outside the loop.
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
 
     fn publish(&mut self, term: &Term, now: Instant) {
+        if self.moves.next().is_some_and(|end| end <= now) {
+            self.gather.change(now);
+        }
         if self.gather.due().is_none_or(|due| due > now) {
             return;
         }
@@ -351,11 +374,16 @@ impl Controller {
         self.gather = Gather::default();
         self.published += 1;
         let position = Position { epoch: term.epoch(), seq: self.published };
-        let (mut tenants, mut keep) = self.index.desired();
-        self.judge(&mut tenants, &mut keep, now);
-        self.trails.published(position, tenants.len(), keep.len(), self.pushers.len());
-        let desired = Desired::new(position, FleetSettings { session_key }, tenants, keep).releasing(self.fuse.released().clone());
-        self.parts.desired.send_replace(Some(Arc::new(desired)));
+        let mut shares = self.share(now);
+        let carried = Arc::new(if self.parts.fleets.is_one() { BTreeSet::new() } else { self.index.carried() });
+        self.judge(&mut shares, &carried, now);
+        self.tell_published(position, &shares);
+        for (fleet, share) in shares {
+            let Some(output) = self.parts.outputs.get(&fleet) else { continue };
+            let settings = FleetSettings { session_key: session_key.clone() };
+            let desired = Desired::new(position, settings, share.tenants, share.keep).releasing(self.fuses.released(&fleet));
+            output.desired.send_replace(Some(Arc::new(desired.beside_others(share.guests, Arc::clone(&carried)))));
+        }
     }
 }
 

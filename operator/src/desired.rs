@@ -1,4 +1,4 @@
-//! What every server pod should run, and its form on the wire.
+//! What every server pod of one fleet should run, and its form on the wire.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use serde::Serialize;
 /// Bodies above this size travel compressed, in bytes.
 const GZIP_BYTES_MIN: usize = 1024;
 
-/// What every server pod should run: one immutable state, swapped whole.
+/// What every server pod of one fleet should run: one immutable state, swapped whole.
 #[derive(Debug)]
 pub struct Desired {
     /// Which of all states this is.
@@ -32,6 +32,10 @@ pub struct Desired {
     pub keep: BTreeSet<TenantId>,
     /// Tenants that someone said are to go: a pod may drop them, however many they are.
     pub released: BTreeSet<TenantId>,
+    /// Those of `tenants` and `keep` that another fleet carries: they stay here until they are there.
+    pub guests: BTreeSet<TenantId>,
+    /// Tenants that some fleet carries: none of them is lost to its clients when this one drops it. Empty when there is one fleet.
+    pub carried: Arc<BTreeSet<TenantId>>,
     /// By version of the protocol.
     snapshots: Mutex<BTreeMap<u32, Arc<Encoded>>>,
 }
@@ -44,12 +48,23 @@ impl Desired {
         tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
         keep: BTreeSet<TenantId>,
     ) -> Self {
-        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, released: BTreeSet::new(), snapshots: Mutex::default() }
+        let (released, guests, carried) = (BTreeSet::new(), BTreeSet::new(), Arc::default());
+        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, released, guests, carried, snapshots: Mutex::default() }
     }
 
     /// The same, with what someone said is to go.
     pub fn releasing(self, released: BTreeSet<TenantId>) -> Self {
         Self { released, ..self }
+    }
+
+    /// The same, as one of several fleets.
+    pub fn beside_others(self, guests: BTreeSet<TenantId>, carried: Arc<BTreeSet<TenantId>>) -> Self {
+        Self { guests, carried, ..self }
+    }
+
+    /// Tenants that this fleet carries: how many there are, guests not counted.
+    pub fn own(&self) -> usize {
+        self.tenants.len() + self.keep.len() - self.guests.len()
     }
 
     /// The snapshot of all of it in a version of the protocol, encoded once for all pods that speak it. Costs milliseconds per thousand tenants the first time.

@@ -17,10 +17,18 @@ pub fn gather<'a>(index: &Index, pods: impl Iterator<Item = &'a Pusher> + Clone,
     let conflict = id.and_then(|id| conflict(index, key, id));
     let in_force = |id: &&TenantId| conflict.is_none() && (entry.good.is_some() || index.keeps(id));
     let version = id.filter(in_force).and_then(|id| Some((id, entry.version()?)));
+    let fleet = entry.fleet().unwrap_or_default();
+    let own = pods.clone().filter(|pusher| *pusher.fleet() == fleet);
+    let runs = |pusher: &Pusher, id: &TenantId| matches!(pusher.ledger.runs(id), Some(Some(_)));
+    let others = |id: &TenantId| pods.clone().filter(|pusher| *pusher.fleet() != fleet && runs(pusher, id)).collect::<Vec<_>>();
+    let others = version.map(|(id, _)| others(id)).unwrap_or_default();
     let standing =
-        |(id, version): (&TenantId, &str)| pods.clone().map(|pusher| (pusher.pod().name, pusher.ledger.standing(id, version))).collect();
-    let usage = |(id, _)| Usage::total(pods.clone().map(|pusher| pusher.usage.of(id, now)), (&entry.good.as_ref()?.quotas).into());
-    let owes = |id: &TenantId| pods.clone().any(|pusher| pusher.ledger.owes(id));
+        |(id, version): (&TenantId, &str)| own.clone().map(|pusher| (pusher.pod().name, pusher.ledger.standing(id, version))).collect();
+    // While it moves it is used in more than one fleet.
+    let used = own.clone().chain(others.iter().copied());
+    let usage = |(id, _)| Usage::total(used.map(|pusher| pusher.usage.of(id, now)), (&entry.good.as_ref()?.quotas).into());
+    let owes = |id: &TenantId| own.clone().any(|pusher| pusher.ledger.owes(id));
+    let moving_from = others.iter().map(|pusher| pusher.fleet().clone()).collect();
     Some(Facts {
         generation: entry.object.generation,
         problems: entry.problems.clone(),
@@ -32,11 +40,13 @@ pub fn gather<'a>(index: &Index, pods: impl Iterator<Item = &'a Pusher> + Clone,
         kept: entry.good.is_none(),
         effective: entry.effective.clone(),
         key_report: entry.key_report.clone(),
+        moving_from,
         pods: version.map(standing).unwrap_or_default(),
         usage: version.and_then(usage),
         generates: entry.generates() && conflict.is_none(),
         generated: entry.generated.as_ref().and_then(|seen| Some(generated::status(&key.name, seen.ledger()?))),
         conflict,
+        fleet,
     })
 }
 

@@ -5,8 +5,13 @@
 //! many were meant, and the price of asking is a command, that of not asking is every client of every tenant. Its object goes all the same,
 //! once the finalizer's deadline has passed.
 //!
+//! Each fleet has a fuse of its own, so that a small one is not lost among many tenants elsewhere, and what moves from one to another is a
+//! loss for neither. What is said releases what all of them hold.
+//!
 //! Two look. This one sees what was published before, and so has what it takes to keep serving it, to new pods, too. After a restart there
 //! is nothing before: then each pusher looks at [what its pod runs](crate::acks::Ledger::excess), and tells.
+
+mod fleets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +19,11 @@ use std::{
     time::Duration,
 };
 
-use carillon_tenant::{ConfigVersion, TenantId, TenantMessage, push::digest};
+use carillon_tenant::{ConfigVersion, FleetName, TenantId, TenantMessage, push::digest};
 use tokio::time::Instant;
 
-use crate::desired::Desired;
+pub use self::fleets::Fuses;
+use crate::{desired::Desired, moves::Share};
 
 /// So many may always go.
 const FEW: usize = 10;
@@ -41,7 +47,6 @@ pub struct Fuse {
     peak: Option<(Instant, usize)>,
     /// What was held and then released, as long as it doesn't come back.
     released: BTreeSet<TenantId>,
-    blown: Option<Blown>,
 }
 
 /// What a blown fuse holds.
@@ -53,12 +58,15 @@ pub struct Blown {
     pub examples: Vec<TenantId>,
     /// What must be said to have them removed. It stands for exactly these: when more vanish, it is another.
     pub code: String,
+    /// The fleets whose pods keep them, where there are several.
+    pub fleets: Vec<FleetName>,
 }
 
 impl Fuse {
     /// What it holds; `None` while it is whole.
-    pub const fn blown(&self) -> Option<&Blown> {
-        self.blown.as_ref()
+    #[cfg(test)]
+    pub fn blown(&self) -> Option<Blown> {
+        Blown::of(self.held.keys())
     }
 
     /// What was released: pods may drop it, however much it is.
@@ -66,25 +74,21 @@ impl Fuse {
         &self.released
     }
 
-    /// Judges what pods should run, `tenants` and `keep`, by what was published `before`, and adds to it what is held. `said` is what
-    /// someone said to have tenants removed.
-    pub fn judge(
-        &mut self,
-        before: Option<&Desired>,
-        tenants: &mut BTreeMap<TenantId, Arc<TenantMessage>>,
-        keep: &mut BTreeSet<TenantId>,
-        said: Option<&str>,
-        now: Instant,
-    ) {
-        let wanted = |id: &TenantId| tenants.contains_key(id) || keep.contains(id);
-        self.held.retain(|id, _| !wanted(id));
-        self.released.retain(|id| !wanted(id));
+    /// Judges what pods should run by what was published `before`. `carried` are the tenants that some fleet carries: what another has is not
+    /// lost.
+    pub fn judge(&mut self, before: Option<&Desired>, wanted: &Share, carried: &BTreeSet<TenantId>, now: Instant) {
+        let is_wanted = |id: &TenantId| wanted.tenants.contains_key(id) || wanted.keep.contains(id);
+        let is_there = |id: &TenantId| is_wanted(id) || carried.contains(id);
+        self.held.retain(|id, _| !is_there(id));
+        self.released.retain(|id| !is_there(id));
         if let Some(before) = before {
-            let (there, left) = (before.tenants.len() + before.keep.len(), tenants.len() + keep.len());
+            let own = before.tenants.keys().chain(&before.keep).filter(|id| !before.guests.contains(*id));
+            let moved = own.filter(|id| carried.contains(*id) && (!is_wanted(id) || wanted.guests.contains(*id))).count();
+            let (there, left) = (before.own() - moved, wanted.own());
             let window = self.peak.filter(|(at, _)| now.duration_since(*at) < WINDOW);
-            let (begun, peak) = window.map_or((now, there), |(at, peak)| (at, peak.max(there)));
+            let (begun, peak) = window.map_or((now, there), |(at, peak)| (at, peak.saturating_sub(moved).max(there)));
             self.peak = Some((begun, peak));
-            let known = |id: &TenantId| wanted(id) || self.held.contains_key(id) || self.released.contains(id);
+            let known = |id: &TenantId| is_there(id) || self.held.contains_key(id) || self.released.contains(id);
             let missing: Vec<_> = before.tenants.keys().chain(&before.keep).filter(|id| !known(id)).cloned().collect();
             if self.is_blown() || too_many(missing.len(), there) || too_many(peak.saturating_sub(left), peak) {
                 self.held.extend(missing.into_iter().map(|id| {
@@ -93,16 +97,20 @@ impl Fuse {
                 }));
             }
         }
-        self.look();
-        if self.blown.as_ref().is_some_and(|blown| said == Some(blown.code.as_str())) {
-            self.released.extend(std::mem::take(&mut self.held).into_keys());
-            self.peak = None;
-            self.look();
-        }
+    }
+
+    /// Lets go of everything that is held: someone said so.
+    fn release(&mut self) {
+        self.released.extend(std::mem::take(&mut self.held).into_keys());
+        self.peak = None;
+    }
+
+    /// Adds what is held to what pods should run.
+    fn fill(&self, share: &mut Share) {
         for (id, message) in &self.held {
             match message {
-                Some(message) => _ = tenants.insert(id.clone(), Arc::clone(message)),
-                None => _ = keep.insert(id.clone()),
+                Some(message) => _ = share.tenants.insert(id.clone(), Arc::clone(message)),
+                None => _ = share.keep.insert(id.clone()),
             }
         }
     }
@@ -113,20 +121,21 @@ impl Fuse {
         if self.is_blown() || excess.len() > FEW {
             excess.into_iter().for_each(|id| _ = self.held.entry(id).or_default());
         }
-        self.look();
     }
 
     fn is_blown(&self) -> bool {
         !self.held.is_empty()
     }
+}
 
-    fn look(&mut self) {
+impl Blown {
+    /// What it means to hold these, if there are any.
+    fn of<'a>(held: impl Iterator<Item = &'a TenantId> + Clone) -> Option<Self> {
         let version = ConfigVersion::new(0, &[0; 32]);
-        self.blown = self.is_blown().then(|| {
-            let mut code = digest(self.held.keys().map(|id| (id, &version)));
-            code.truncate(8);
-            Blown { tenants: self.held.len(), examples: self.held.keys().take(EXAMPLES).cloned().collect(), code }
-        });
+        let tenants = held.clone().count();
+        let mut code = digest(held.clone().map(|id| (id, &version)));
+        code.truncate(8);
+        (tenants > 0).then(|| Self { tenants, examples: held.take(EXAMPLES).cloned().collect(), code, fleets: Vec::new() })
     }
 }
 
@@ -146,10 +155,14 @@ pub mod tests {
         /// Publishes the tenants of these numbers, of that generation; gives what pods should run.
         pub fn publish(&mut self, numbers: impl IntoIterator<Item = u32>, generation: i64, said: Option<&str>, now: Instant) -> &Desired {
             let messages: Vec<_> = numbers.into_iter().map(|number| message(&name(number), generation)).collect();
-            let Desired { mut tenants, mut keep, .. } = desired(&messages, &[]);
-            self.fuse.judge(self.before.as_ref(), &mut tenants, &mut keep, said, now);
-            let Desired { position, fleet, .. } = desired(&[], &[]);
-            self.before.insert(Desired::new(position, fleet, tenants, keep).releasing(self.fuse.released().clone()))
+            let Desired { tenants, keep, position, fleet, .. } = desired(&messages, &[]);
+            let mut share = Share { tenants, keep, guests: BTreeSet::new() };
+            self.fuse.judge(self.before.as_ref(), &share, &BTreeSet::new(), now);
+            if self.fuse.blown().is_some_and(|blown| said == Some(blown.code.as_str())) {
+                self.fuse.release();
+            }
+            self.fuse.fill(&mut share);
+            self.before.insert(Desired::new(position, fleet, share.tenants, share.keep).releasing(self.fuse.released().clone()))
         }
     }
 
@@ -234,10 +247,10 @@ pub mod tests {
         let mut publisher = Publisher::default();
         publisher.publish(0..100, 1, None, now);
         publisher.publish(0..40, 1, Some("remove"), now);
-        let first = publisher.fuse.blown().unwrap().clone();
+        let first = publisher.fuse.blown().unwrap();
         assert_eq!((first.tenants, &first.examples[..]), (60, &[id("tenant-040"), id("tenant-041"), id("tenant-042")][..]));
         publisher.publish(0..39, 1, Some(&first.code), now);
-        let second = publisher.fuse.blown().unwrap().clone();
+        let second = publisher.fuse.blown().unwrap();
         assert_ne!(first.code, second.code, "nobody has seen the one more");
         let runs = publisher.publish(0..39, 1, Some(&second.code), now);
         assert_eq!((runs.tenants.len(), runs.released.len()), (39, 61));

@@ -14,7 +14,7 @@ use std::{
 
 pub use annotations::{Pause, Sync};
 use carillon_crds::{ConditionType, EffectiveStatus, RealtimeTenantSpec, RealtimeTenantStatus, Reason};
-use carillon_tenant::{JwksSource, KeyReport, Rejection, TenantId, TenantMessage, compile::references};
+use carillon_tenant::{FleetName, JwksSource, KeyReport, Rejection, TenantId, TenantMessage, compile::references};
 pub use generate::Look;
 use jwks::KeySetUsers;
 use k8s_openapi::jiff::Timestamp;
@@ -45,6 +45,8 @@ pub struct Index {
     suppliers: HashMap<TenantId, String>,
     tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
     keep: BTreeSet<TenantId>,
+    /// The fleet that carries each of both, as far as is known.
+    homes: BTreeMap<TenantId, FleetName>,
     changes: Changes,
 }
 
@@ -76,6 +78,8 @@ pub struct Entry {
     pub good: Option<Arc<TenantMessage>>,
     /// The quotas of that message, and who said so.
     pub effective: Option<EffectiveStatus>,
+    /// The fleet that carries it.
+    fleet: Option<FleetName>,
     /// What is told of the keys of that message.
     pub key_report: Option<KeyReport>,
     /// What was last seen of the keys that were made for it, if it asks for some.
@@ -107,6 +111,16 @@ impl Index {
     /// True when pods keep what they run of `id`, because nothing is known of it that could be pushed.
     pub fn keeps(&self, id: &TenantId) -> bool {
         self.keep.contains(id)
+    }
+
+    /// The fleet that carries `id`, if that is known.
+    pub fn home(&self, id: &TenantId) -> Option<&FleetName> {
+        self.homes.get(id)
+    }
+
+    /// Every tenant that some fleet carries.
+    pub fn carried(&self) -> BTreeSet<TenantId> {
+        self.tenants.keys().cloned().collect()
     }
 
     /// One object.
@@ -167,6 +181,7 @@ impl Index {
                 problems: Vec::new(),
                 good: None,
                 effective: None,
+                fleet: None,
                 key_report: None,
                 generated: None,
                 compiled: false,
@@ -261,13 +276,14 @@ impl Index {
         let outcome = match resolution.outcome {
             Ok(message) => {
                 entry.problems.clear();
+                let moved = entry.settle_in(resolution.fleet);
                 entry.effective = Some(resolution.effective);
                 entry.key_report = Some(resolution.key_report);
                 let same = entry.good.as_ref().is_some_and(|good| **good == message);
                 if !same {
                     entry.good = Some(Arc::new(message));
                 }
-                if same { Outcome::Unchanged } else { Outcome::Changed }
+                if same && !moved { Outcome::Unchanged } else { Outcome::Changed }
             }
             Err(problems) => {
                 entry.problems = problems;
@@ -342,6 +358,12 @@ impl Index {
             Some(entry) => (None, entry.owns_what_pods_run(self.suppliers.get(&id))),
             None => (None, false),
         };
+        let home = holder.filter(|_| message.is_some() || keep).and_then(Entry::fleet);
+        let moved = home.as_ref() != self.homes.get(&id);
+        match home {
+            Some(home) => _ = self.homes.insert(id.clone(), home),
+            None => _ = self.homes.remove(&id),
+        }
         let supplier = message.as_ref().and(holder).map(|entry| entry.object.uid.clone());
         let desired = match message {
             Some(message) => match self.tenants.insert(id.clone(), Arc::clone(&message)) {
@@ -360,8 +382,8 @@ impl Index {
             }
             None => {}
         }
-        self.changes.desired |= desired || kept;
-        if desired || kept {
+        self.changes.desired |= desired || kept || moved;
+        if desired || kept || moved {
             self.changes.touched.extend(self.claims.claimants(&id).cloned());
         }
     }
@@ -386,6 +408,19 @@ impl Entry {
             Some(good) => Some(good.config_version.as_str()),
             None => self.status.as_ref()?.config_version.as_deref(),
         }
+    }
+
+    /// The fleet that carries it or, when it never compiled in this process, the one that did.
+    pub fn fleet(&self) -> Option<FleetName> {
+        let told = || FleetName::new(self.status.as_ref()?.fleet.as_ref()?.name.as_deref()?).ok();
+        self.fleet.clone().or_else(told)
+    }
+
+    /// Takes up which fleet its class says; true when that is another. One that is paused stays where it is.
+    fn settle_in(&mut self, fleet: FleetName) -> bool {
+        let before = self.fleet.clone();
+        self.fleet = if self.object.paused { self.fleet().or(Some(fleet)) } else { Some(fleet) };
+        before.is_some() && before != self.fleet
     }
 
     /// True when pods may go on with what they run of the tenant although nothing is known of it: it came of this object.

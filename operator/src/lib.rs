@@ -2,7 +2,7 @@
 //! their status how far that has come.
 //!
 //! Five watches feed one loop (`controller`), which keeps an index of all tenants (`index`) and publishes what pods should run
-//! (`desired`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`) and one of what
+//! (`desired`), fleet by fleet (`moves`). One task per pod (`pusher`) brings its pod there and keeps a ledger of what it acknowledged (`acks`) and one of what
 //! tenants use there (`usage`), from which statuses follow (`facts`, `status`). Nothing is pushed before everything was listed and compiled.
 //!
 //! Each change leaves a trail in the log (`trails`), and people ask for the whole table with `carillon status` (`status_api`).
@@ -27,6 +27,7 @@ mod facts;
 #[cfg(test)]
 mod fixtures;
 mod fleet;
+mod fleets;
 mod fuse;
 mod gather;
 mod generate;
@@ -36,6 +37,7 @@ mod jwks;
 mod lease;
 mod lease_store;
 mod metrics;
+mod moves;
 mod object;
 mod pusher;
 mod reporting;
@@ -52,7 +54,7 @@ mod usage;
 mod watches;
 mod writer;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 pub use args::{Args, LogFormat};
@@ -94,20 +96,29 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Some(keeper) => tls::Identity::kept(keeper.own(), server_name),
         None => tls::Identity::new(args.admin_tls_directory, server_name).measured(Arc::clone(&metrics)),
     };
-    let (desired, desired_receiver) = watch::channel(None);
+    let fleets = Arc::new(fleets::Fleets::new(args.fleets).context("--fleet")?);
     let (fleet, fleet_receiver) = watch::channel(None);
     let (report_sender, reports) = mpsc::channel(REPORTS);
-    let pushers = pusher::Context {
-        identity: Arc::new(identity),
-        desired: desired_receiver,
-        reports: report_sender,
-        spoken: Versions::SPOKEN,
-        exchanges: Arc::new(Semaphore::new(pusher::EXCHANGES_MAX)),
-        metrics: Arc::clone(&metrics),
-    };
+    let (identity, exchanges) = (Arc::new(identity), Arc::new(Semaphore::new(pusher::EXCHANGES_MAX)));
+    let outputs: BTreeMap<_, _> = fleets
+        .names()
+        .map(|name| {
+            let (desired, receiver) = watch::channel(None);
+            let pushers = pusher::Context {
+                identity: Arc::clone(&identity),
+                desired: receiver,
+                reports: report_sender.clone(),
+                spoken: Versions::SPOKEN,
+                exchanges: Arc::clone(&exchanges),
+                metrics: Arc::clone(&metrics),
+            };
+            (name.clone(), controller::Output { desired, pushers })
+        })
+        .collect();
+    let desired: BTreeMap<_, _> = outputs.iter().map(|(name, output)| (name.clone(), output.pushers.desired.clone())).collect();
     let store = lease_store::KubernetesLease::new(client.clone(), &args.namespace, args.lease_name.clone());
     let identity = args.identity.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
-    let told = status_api::Source { replica: identity.clone(), desired: pushers.desired.clone(), fleet: fleet_receiver };
+    let told = status_api::Source { replica: identity.clone(), desired: desired.clone(), fleet: fleet_receiver };
     let (elector, term) = lease::Elector::new(store, identity.clone(), readiness.clone(), Arc::clone(&metrics));
     let events = events::Events::spawn(client.clone(), Arc::clone(&metrics));
     if let Some(keeper) = certificates {
@@ -121,13 +132,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tokio::spawn(keeper.keep(parts));
     }
     if let Some(prefix) = args.boot_config_secrets {
-        let secrets = boot::Secrets::new(client.clone(), &args.namespace, prefix);
-        tokio::spawn(boot::keep(secrets, pushers.desired.clone(), term.clone(), Arc::clone(&metrics)));
+        for (name, desired) in &desired {
+            let secrets = boot::Secrets::new(client.clone(), &args.namespace, &prefix, name);
+            tokio::spawn(boot::keep(secrets, desired.clone(), term.clone(), Arc::clone(&metrics)));
+        }
     }
     let parts = controller::Parts {
-        desired,
+        outputs,
+        fleets: Arc::clone(&fleets),
         fleet,
-        pushers,
         reports,
         session_key,
         term,
@@ -143,7 +156,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let health = listener.local_addr().context("--health-listen")?;
     let status_listener = status_api::listen(args.status_listen).await?;
     let status = status_listener.local_addr().context("--status-listen")?;
-    tracing::info!(identity, namespace = args.namespace, service = args.admin_service, %health, %status, "started");
+    tracing::info!(identity, namespace = args.namespace, fleets = fleets.names().map(ToString::to_string).collect::<Vec<_>>().join(","), %health, %status, "started");
     let health = health::serve(listener, readiness.clone(), Arc::clone(&metrics), shutdown.clone());
     let status = status_api::serve(status_listener, told, shutdown.clone());
     let candidacy = CancellationToken::new();
@@ -158,7 +171,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         })
     };
     let controller = async {
-        controller::run(client, &args.namespace, &args.admin_service, parts, shutdown).await;
+        controller::run(client, &args.namespace, parts, shutdown).await;
         // Only now, when nothing is written or pushed any more, may another lead.
         candidacy.cancel();
     };

@@ -4,12 +4,13 @@ mod labels;
 mod process;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use carillon_jwks::FetchError;
-use carillon_tenant::Validity;
+use carillon_tenant::{FleetName, Validity};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -68,6 +69,8 @@ struct ResultLabel {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PodStateLabel {
+    /// As many as the operator was told at its start.
+    fleet: String,
     state: PodState,
 }
 
@@ -187,7 +190,7 @@ impl Default for Metrics {
         for result in FetchError::WORDS {
             let _ = metrics.jwks_fetches.get_or_create(&WordLabel { result });
         }
-        metrics.pods([]);
+        metrics.pods([&FleetName::default()].into_iter(), []);
         Self { registry, ..metrics }
     }
 }
@@ -204,14 +207,16 @@ impl Metrics {
         self.push_duration.observe(elapsed.as_secs_f64());
     }
 
-    /// The states of all pods.
-    pub fn pods(&self, states: impl IntoIterator<Item = PodState>) {
-        let mut counts = [0; PodState::ALL.len()];
-        for state in states {
-            counts[state as usize] += 1;
+    /// The states of all pods of these fleets.
+    pub fn pods<'a>(&self, fleets: impl Iterator<Item = &'a FleetName>, pods: impl IntoIterator<Item = (&'a FleetName, PodState)>) {
+        let mut counts: BTreeMap<_, _> = fleets.map(|fleet| (fleet, [0; PodState::ALL.len()])).collect();
+        for (fleet, state) in pods {
+            counts.entry(fleet).or_default()[state as usize] += 1;
         }
-        for (state, count) in PodState::ALL.iter().zip(counts) {
-            self.pods.get_or_create(&PodStateLabel { state: *state }).set(count);
+        for (fleet, counts) in counts {
+            for (state, count) in PodState::ALL.iter().zip(counts) {
+                self.pods.get_or_create(&PodStateLabel { fleet: fleet.to_string(), state: *state }).set(count);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ mod usage;
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_tenant::{Change, TenantId, protocol::Versions};
+use carillon_tenant::{Change, FleetName, TenantId, protocol::Versions};
 use rand::RngExt;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -43,7 +43,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 pub struct Context {
     /// Who the operator is to the servers.
     pub identity: Arc<Identity>,
-    /// What pods should run; `None` until it is known.
+    /// What the pods of its fleet should run; `None` until it is known.
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// Where the news goes. Bounded: a pusher waits when the controller is behind.
     pub reports: mpsc::Sender<Report>,
@@ -75,6 +75,7 @@ pub struct Pusher {
     pub ledger: Arc<Ledger>,
     /// What its tenants were last heard to use.
     pub usage: Arc<UsageLedger>,
+    fleet: FleetName,
     pod: watch::Sender<Pod>,
     task: JoinHandle<()>,
 }
@@ -82,6 +83,7 @@ pub struct Pusher {
 impl Pusher {
     /// Starts the task of `pod`. It does nothing any more once `term` is over.
     pub fn spawn(uid: PodUid, pod: Pod, context: Context, term: Term) -> Self {
+        let fleet = pod.fleet.clone();
         let (sender, receiver) = watch::channel(pod);
         let (ledger, usage) = (Arc::<Ledger>::default(), Arc::new(UsageLedger::new(Instant::now())));
         let task = Task {
@@ -101,7 +103,12 @@ impl Pusher {
         let task = tokio::spawn(async move {
             let _ = term.during(task.run()).await;
         });
-        Self { ledger, usage, pod: sender, task }
+        Self { ledger, usage, fleet, pod: sender, task }
+    }
+
+    /// The fleet that the pod is of.
+    pub const fn fleet(&self) -> &FleetName {
+        &self.fleet
     }
 
     /// The pod as it was last seen.

@@ -190,6 +190,8 @@ mod tests {
                 kept: false,
                 effective: None,
                 key_report: None,
+                fleet: carillon_tenant::FleetName::default(),
+                moving_from: std::collections::BTreeSet::new(),
                 pods: vec![("server-0".to_owned(), Standing::Programmed)],
                 usage: Some(usage(connections, 0, 0)),
                 generates: false,

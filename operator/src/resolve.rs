@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use carillon_crds::{EffectiveStatus, RealtimeTenantSpec};
 use carillon_tenant::{
-    ClassOutcome, CompileOutcome, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
+    ClassOutcome, CompileOutcome, FleetName, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
     auth::effective_auth,
     compile::{self, references},
     effective,
@@ -50,6 +50,8 @@ pub struct Resolution {
     pub outcome: CompileOutcome,
     /// The quotas that the message holds, if there is one.
     pub effective: EffectiveStatus,
+    /// The fleet that carries it, if there is one.
+    pub fleet: FleetName,
     /// What is told of its keys, if there is one.
     pub key_report: KeyReport,
     /// What was seen of the keys that were made for it, if it asks for some.
@@ -70,6 +72,7 @@ impl Resolution {
                 quotas: effective(&job.spec.quotas, class),
                 auth: effective_auth(&job.spec.auth.jwt, class),
             },
+            fleet: class.map(|class| class.fleet.clone()).unwrap_or_default(),
             key_report: KeyReport::new(&job.key.name, &job.spec, class, resolved),
             generated,
         }

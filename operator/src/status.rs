@@ -1,9 +1,11 @@
 //! From what is known of a tenant to its status. Pure: the clock and the previous status are handed in.
 
+use std::collections::BTreeSet;
+
 use carillon_crds::{
     ConditionType, EffectiveStatus, FleetStatus, GeneratedStatus, LaggingPod, RealtimeTenantStatus, Reason, RotationState,
 };
-use carillon_tenant::{KeyReport, Rejection};
+use carillon_tenant::{FleetName, KeyReport, Rejection};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -18,6 +20,8 @@ use crate::{
 
 /// Pods named in a status.
 const LAGGING_MAX: usize = 5;
+/// Fleets named as those that it moves from.
+const MOVING_FROM_MAX: usize = 5;
 /// Longest message of a condition, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
@@ -46,7 +50,11 @@ pub struct Facts {
     pub effective: Option<EffectiveStatus>,
     /// What is told of the keys that `version` holds; `None` when nothing is known of it but its name.
     pub key_report: Option<KeyReport>,
-    /// Every eligible pod, by name, and how it stands to `version`.
+    /// The fleet that carries it.
+    pub fleet: FleetName,
+    /// Others whose pods run it.
+    pub moving_from: BTreeSet<FleetName>,
+    /// Every eligible pod of its fleet, by name, and how it stands to `version`.
     pub pods: Vec<(String, Standing)>,
     /// What it uses on all of them; `None` while that is not known.
     pub usage: Option<Usage>,
@@ -192,7 +200,9 @@ fn programmed(facts: &Facts) -> Verdict {
         );
     }
     if facts.pods.is_empty() {
-        return Verdict::new("False", Reason::NoServers, "There is no server pod.");
+        let there = if facts.fleet.is_default() { String::new() } else { format!(" in fleet {:?}", facts.fleet.as_str()) };
+        let meanwhile = facts.moving_from.first().map(|from| format!(" Fleet {:?} goes on serving it.", from.as_str())).unwrap_or_default();
+        return Verdict::new("False", Reason::NoServers, format!("There is no server pod{there}.{meanwhile}"));
     }
     let rejected = facts.pods.iter().find_map(|(_, standing)| match standing {
         Standing::Rejected(rejected) => Some(rejected),
@@ -276,6 +286,8 @@ fn fleet(facts: &Facts, previous: Option<&RealtimeTenantStatus>, now: Timestamp)
         LaggingPod { pod: pod.clone(), since: before.map_or(Time(now), |before| before.since.clone()), reason }
     });
     FleetStatus {
+        name: Some(facts.fleet.to_string()),
+        moving_from: facts.moving_from.iter().take(MOVING_FROM_MAX).map(ToString::to_string).collect(),
         summary: format!("{programmed}/{eligible}"),
         eligible,
         programmed,

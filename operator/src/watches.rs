@@ -17,7 +17,7 @@ use kube::{
     },
 };
 
-use crate::{health::Readiness, retry::Retry};
+use crate::{fleets::Fleets, health::Readiness, retry::Retry};
 
 /// A watch.
 pub type Watch<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>>;
@@ -48,9 +48,9 @@ pub fn namespaces(client: &Client) -> Watch<PartialObjectMeta<Namespace>> {
     watch.modify(|namespace| namespace.managed_fields_mut().clear()).backoff(Retry::default()).boxed()
 }
 
-/// The EndpointSlices of the admin Service.
-pub fn slices(client: &Client, namespace: &str, service: &str) -> Watch<EndpointSlice> {
-    let config = Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+/// The EndpointSlices of every fleet's admin Service.
+pub fn slices(client: &Client, namespace: &str, fleets: &Fleets) -> Watch<EndpointSlice> {
+    let config = Config::default().labels(&fleets.selector());
     watcher(Api::namespaced(client.clone(), namespace), config).backoff(Retry::default()).boxed()
 }
 

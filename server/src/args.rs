@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use carillon_tenant::OriginPolicy;
+use carillon_tenant::{FleetName, OriginPolicy};
 use clap::Parser;
 use rustls::pki_types::ServerName;
 
@@ -43,6 +43,9 @@ pub struct Args {
     /// is alone
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<RedisUrl>,
+    /// The fleet that this server belongs to: it finds the other servers of that fleet, and no others, in Redis
+    #[arg(long, env = "CARILLON_FLEET", value_name = "NAME", default_value = "default", value_parser = FleetName::new)]
+    pub fleet: FleetName,
     /// Origins whose pages may connect to tenants that name none of their own, separated by commas; * for all
     #[arg(long, env = "FRONTEND_URL", value_name = "ORIGINS", default_value = "", value_parser = OriginPolicy::parse)]
     pub frontend_url: OriginPolicy,
@@ -79,6 +82,7 @@ impl Args {
         Ok(Options {
             listen: self.listen,
             redis_url: self.redis_url.as_ref().map(RedisUrl::checked).transpose()?.flatten(),
+            fleet: self.fleet.clone(),
             advertise: self.advertise_address,
             frontend: self.frontend_url.clone(),
             heartbeat: Heartbeat {

@@ -20,6 +20,9 @@ use tokio::sync::watch;
 
 use crate::{fan_out::Tenant, fleet::Fleet, metrics::Metrics, origin_index::OriginIndex, tls::InForce};
 
+/// So many tenants that went to another fleet are remembered.
+const MOVED_MAX: usize = 10_000;
+
 /// The tenants in force. A cheap handle.
 #[derive(Clone, Debug)]
 pub struct ConfigStore(Arc<Inner>);
@@ -57,6 +60,8 @@ pub struct View {
     /// Names of claims that hold a tenant id somewhere, the usual one first.
     tenant_claims: Vec<String>,
     origins: OriginIndex,
+    /// Tenants that were here and are carried by another fleet now, each with the claim that holds its id: their clients are to look again.
+    moved: HashMap<TenantId, String>,
     /// What all servers share; `None` until the first snapshot.
     pub settings: Option<FleetSettings>,
 }
@@ -65,6 +70,11 @@ impl View {
     /// The tenant of that id.
     pub fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
         self.tenants.get(id)
+    }
+
+    /// What is said to whoever claims to be of a tenant that is not here.
+    pub fn missing(&self, id: &str) -> Code {
+        if self.moved.contains_key(id) { Code::NotProgrammed } else { Code::TenantUnknown }
     }
 
     /// Every tenant.
@@ -177,7 +187,7 @@ impl ConfigStore {
         let _applying = self.0.applying.lock().expect("no panic under this lock");
         self.advance(position)?;
         let removals = self.view().tenants.keys().filter(|id| !mentioned.contains(*id)).cloned().collect();
-        let answer = self.apply(Some(fleet), tenants, removals);
+        let answer = self.apply(Some(fleet), tenants, removals, Vec::new());
         self.confirm();
         Ok(answer)
     }
@@ -190,7 +200,7 @@ impl ConfigStore {
         }
         // Before the view is: nobody is sent away for good meanwhile.
         self.0.unconfirmed.store(true, Ordering::Release);
-        let answer = self.apply(Some(snapshot.fleet), snapshot.tenants, Vec::new());
+        let answer = self.apply(Some(snapshot.fleet), snapshot.tenants, Vec::new(), Vec::new());
         *self.0.heard.lock().expect("no panic under this lock") = Some(Heard { at: Instant::now(), age });
         Some(answer)
     }
@@ -208,7 +218,7 @@ impl ConfigStore {
             return Err(ConflictCode::BaseDigest);
         }
         drop(view);
-        let answer = self.apply(None, delta.upserts, delta.removals);
+        let answer = self.apply(None, delta.upserts, delta.removals, delta.moved);
         self.confirm();
         Ok(answer)
     }
@@ -225,7 +235,8 @@ impl ConfigStore {
         Ok(())
     }
 
-    fn apply(&self, settings: Option<FleetSettings>, upserts: Vec<TenantMessage>, removals: Vec<TenantId>) -> Answer {
+    /// `moved` are those of `removals` that another fleet carries.
+    fn apply(&self, settings: Option<FleetSettings>, upserts: Vec<TenantMessage>, removals: Vec<TenantId>, moved: Vec<TenantId>) -> Answer {
         let Inner { view, metrics, fleet, frontend, boot_id, .. } = &*self.0;
         let before = view.load_full();
         let mut tenants = before.tenants.clone();
@@ -264,16 +275,27 @@ impl ConfigStore {
         for (tenant, config) in &reconfigured {
             tenant.reconfigure(config.clone());
         }
-        let claims: BTreeSet<_> = tenants.values().map(|tenant| tenant.config().jwt.tenant_claim.clone()).collect();
+        let mut elsewhere = before.moved.clone();
+        elsewhere.retain(|id, _| !tenants.contains_key(id) && !removals.contains(id));
+        for tenant in removed.iter().filter(|tenant| moved.contains(&tenant.id)) {
+            if elsewhere.len() >= MOVED_MAX {
+                elsewhere.clear();
+            }
+            elsewhere.insert(tenant.id.clone(), tenant.config().jwt.tenant_claim.clone());
+        }
+        let claims = tenants.values().map(|tenant| tenant.config().jwt.tenant_claim.clone());
+        let claims: BTreeSet<_> = claims.chain(elsewhere.values().cloned()).collect();
         let mut tenant_claims: Vec<_> = claims.into_iter().collect();
         tenant_claims.sort_by_key(|claim| claim != "tenant_id");
         let origins = OriginIndex::new(frontend, tenants.values().map(|tenant| tenant.config()));
-        let after = Arc::new(View { tenants, tenant_claims, origins, settings: settings.or_else(|| before.settings.clone()) });
+        let after =
+            Arc::new(View { tenants, tenant_claims, origins, moved: elsewhere, settings: settings.or_else(|| before.settings.clone()) });
         metrics.config_tenants.set(i64::try_from(after.tenants.len()).unwrap_or(i64::MAX));
         view.store(after.clone());
         for tenant in removed {
-            tracing::info!(tenant = %tenant.id, "tenant removed");
-            tenant.close();
+            let moved = after.moved.contains_key(&tenant.id);
+            tracing::info!(tenant = %tenant.id, moved, "tenant removed");
+            if moved { tenant.send_elsewhere() } else { tenant.close() }
         }
         self.hear();
         Answer { boot_id: boot_id.clone(), digest: digest_of(&after), applied: accepted, rejected }

@@ -46,17 +46,20 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// [`Code::ClaimMissing`] or [`Code::TenantUnknown`].
+    /// [`Code::ClaimMissing`], [`Code::TenantUnknown`] or, when it is another fleet's by now, [`Code::NotProgrammed`].
     pub fn tenant_of(&self, view: &View, token: &UnverifiedToken<'_>) -> Result<Arc<Tenant>, Code> {
-        let mut claimed = false;
+        let (mut claimed, mut missing) = (false, Code::TenantUnknown);
         for claim in view.tenant_claims() {
             let Some(id) = token.id_claim(claim) else { continue };
             claimed = true;
+            if missing == Code::TenantUnknown {
+                missing = view.missing(&id);
+            }
             if let Some(tenant) = view.tenant(&id).filter(|tenant| tenant.config().jwt.tenant_claim == *claim) {
                 return Ok(tenant.clone());
             }
         }
         // With no tenant at all there is no claim to look for.
-        Err(if claimed || view.tenant_claims().is_empty() { Code::TenantUnknown } else { Code::ClaimMissing })
+        Err(if claimed || view.tenant_claims().is_empty() { missing } else { Code::ClaimMissing })
     }
 }

@@ -76,8 +76,11 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
             session.open();
             tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, "connected");
             // A push that came before the session was entered did not find it to close it.
-            if let Some(code) = barred(&self.0, &session.tenant, &session.user, &session.grant()) {
-                session.end(code);
+            match barred(&self.0, &session.tenant, &session.user, &session.grant()) {
+                // It went to another fleet: the client is to look again.
+                Some(Code::NotProgrammed) => _ = session.outlet.cut(),
+                Some(code) => session.end(code),
+                None => {}
             }
         }
     }
@@ -135,9 +138,11 @@ async fn admit(core: &Core, tenant: &Arc<Tenant>, identity: &Identity) -> Result
 
 /// Why `user` may no longer be connected to `tenant` by that grant.
 fn barred(core: &Core, tenant: &Arc<Tenant>, user: &UserId, grant: &Grant) -> Option<Code> {
-    if !core.config.view().tenant(tenant.id.as_str()).is_some_and(|current| Arc::ptr_eq(current, tenant)) {
-        return Some(Code::TenantUnknown);
+    let view = core.config.view();
+    if !view.tenant(tenant.id.as_str()).is_some_and(|current| Arc::ptr_eq(current, tenant)) {
+        return Some(view.missing(tenant.id.as_str()));
     }
+    drop(view);
     grant.refused_by(&tenant.config(), user)
 }
 

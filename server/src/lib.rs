@@ -43,7 +43,7 @@ pub mod transport;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use carillon_tenant::OriginPolicy;
+use carillon_tenant::{FleetName, OriginPolicy};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +65,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Redis, which makes one fleet of many servers. Without it this server is alone.
     pub redis_url: Option<String>,
+    /// Which fleet on that Redis: others on it are none of its concern.
+    pub fleet: FleetName,
     /// Where the other servers of the fleet reach `listen`. Needed when `listen` is not that address itself.
     pub advertise: Option<SocketAddr>,
     /// Origins of browsers, for tenants that name none.
@@ -97,7 +99,8 @@ impl Server {
         let boot_id = format!("{:016x}", rand::random::<u64>());
         let fleet = match options.redis_url {
             Some(redis_url) => {
-                let options = FleetOptions { redis_url, pod: boot_id.clone(), advertise: options.advertise.unwrap_or(address) };
+                let (name, advertise) = (options.fleet, options.advertise.unwrap_or(address));
+                let options = FleetOptions { redis_url, name, pod: boot_id.clone(), advertise };
                 Fleet::connect(options, metrics.clone()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
             }
             None => Fleet::alone(boot_id.clone()),

@@ -1,11 +1,14 @@
 //! Classes, compiled, and which of them a tenant is under. Pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use carillon_crds::{JwtSpec, LabelOperator, NamespaceSelector, QuotaSpec, RealtimeTenantClassSpec};
 
 use crate::{
-    Rejection, RejectionCode, auth,
+    FleetName, Rejection, RejectionCode, auth,
     compile::check_quotas,
     quota_fields::exceeding,
     selector::{Labels, selects},
@@ -23,6 +26,8 @@ pub struct Class {
     /// How tokens are verified where a tenant doesn't say so.
     pub(crate) jwt: JwtSpec,
     namespaces: Option<NamespaceSelector>,
+    /// The fleet that carries its tenants.
+    pub fleet: FleetName,
 }
 
 /// The class of one tenant, `None` when it is under none, or why it has none that it could be compiled with.
@@ -54,10 +59,12 @@ impl Class {
                 rejections.push(invalid(field, "In and NotIn need values, Exists and DoesNotExist take none"));
             }
         }
+        let fleet =
+            FleetName::new(&spec.fleet).map_err(|error| rejections.push(invalid("spec.fleet", error.to_string()))).unwrap_or_default();
         if !rejections.is_empty() {
             return Err(rejections);
         }
-        Ok(Self { name: name.to_owned(), defaults, ceilings, jwt, namespaces: spec.allowed_namespaces.clone() })
+        Ok(Self { name: name.to_owned(), defaults, ceilings, jwt, namespaces: spec.allowed_namespaces.clone(), fleet })
     }
 
     /// True when tenants of a namespace with these labels may use the class.
@@ -88,9 +95,23 @@ pub struct Classes {
     /// By name; `None`: there is such an object, and it never said anything that can be used.
     by_name: BTreeMap<String, Option<Arc<Class>>>,
     default: Option<String>,
+    /// The fleets there are; `None`: whatever is named.
+    fleets: Option<BTreeSet<FleetName>>,
 }
 
 impl Classes {
+    /// Says which fleets there are: classes that name another can't be used.
+    pub fn set_fleets(&mut self, fleets: BTreeSet<FleetName>) {
+        self.fleets = Some(fleets);
+    }
+
+    /// Why tenants of `class` can't be carried, when its fleet is not there.
+    pub fn fleet_problem(&self, class: &Class) -> Option<String> {
+        let fleets = self.fleets.as_ref().filter(|fleets| !fleets.contains(&class.fleet))?;
+        let names: Vec<_> = fleets.iter().map(FleetName::as_str).collect();
+        Some(format!("fleet {:?} is not there; this operator serves: {}", class.fleet.as_str(), names.join(", ")))
+    }
+
     /// Takes up a class, or that there is one which can't be used.
     pub fn insert(&mut self, name: &str, class: Option<Arc<Class>>) {
         self.by_name.insert(name.to_owned(), class);
@@ -137,7 +158,12 @@ impl Classes {
                     "RealtimeTenantClass {name:?} does not allow namespace {namespace:?}: its allowedNamespaces asks for other labels"
                 ),
             }),
-            Some(Some(class)) => Ok(Some(Arc::clone(class))),
+            Some(Some(class)) => match self.fleet_problem(class) {
+                Some(problem) => {
+                    Err(class_name(RejectionCode::FleetNotFound, format!("RealtimeTenantClass {name:?} can't be used: its {problem}")))
+                }
+                None => Ok(Some(Arc::clone(class))),
+            },
         }
     }
 }
@@ -155,6 +181,31 @@ mod tests {
     fn compile(name: &str, spec: &Value) -> Result<Class, Vec<String>> {
         let spec = serde_json::from_value(spec.clone()).unwrap();
         Class::compile(name, &spec).map_err(|rejections| rejections.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_class_names_a_fleet_and_only_fleets_there_are_carry_tenants() {
+        assert_eq!(compile("standard", &json!({})).unwrap().fleet, FleetName::default());
+        let class = compile("loud", &json!({"fleet": "noisy"})).unwrap();
+        assert_eq!(class.fleet.as_str(), "noisy");
+        for bad in ["", "Noisy", "-a", "a-", "1a", "a.b", &"a".repeat(33)] {
+            let problems = compile("loud", &json!({"fleet": bad})).unwrap_err();
+            assert!(problems.len() == 1 && problems[0].starts_with("spec.fleet: "), "{bad}: {problems:?}");
+        }
+        let mut classes = Classes::default();
+        classes.insert("loud", Some(Arc::new(class)));
+        let mut choose = |fleets: Option<&[&str]>| {
+            if let Some(fleets) = fleets {
+                classes.set_fleets(fleets.iter().map(|fleet| FleetName::new(fleet).unwrap()).collect());
+            }
+            classes.choose(Some("loud"), "team", &Labels::new())
+        };
+        assert!(choose(None).is_ok(), "files are judged by whoever serves them");
+        assert!(choose(Some(&["default", "noisy"])).is_ok());
+        let refused = choose(Some(&["default", "quiet"])).unwrap_err();
+        assert_eq!(refused.code, RejectionCode::FleetNotFound);
+        let said = "spec.className: RealtimeTenantClass \"loud\" can't be used: its fleet \"noisy\" is not there; this operator serves: default, quiet";
+        assert_eq!(refused.to_string(), said);
     }
 
     fn labels(tier: &str) -> Labels {

@@ -35,6 +35,8 @@ pub enum RejectionCode {
     ClassInvalid,
     /// A class that does not allow the namespace.
     NamespaceNotAllowed,
+    /// A class whose fleet is not served.
+    FleetNotFound,
     /// A Secret that does not exist.
     SecretNotFound,
     /// A Secret without the key that is named.
@@ -62,6 +64,7 @@ impl RejectionCode {
             Self::ClassNotFound => Reason::ClassNotFound,
             Self::ClassInvalid => Reason::ClassInvalid,
             Self::NamespaceNotAllowed => Reason::NamespaceNotAllowed,
+            Self::FleetNotFound => Reason::FleetNotFound,
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyNotFound => Reason::SecretKeyNotFound,
             Self::SecretInvalid => Reason::SecretInvalid,
@@ -76,9 +79,12 @@ impl RejectionCode {
     /// The condition that it makes `False`.
     pub const fn condition(self) -> ConditionType {
         match self {
-            Self::Invalid | Self::ExceedsClass | Self::ClassNotFound | Self::ClassInvalid | Self::NamespaceNotAllowed => {
-                ConditionType::Accepted
-            }
+            Self::Invalid
+            | Self::ExceedsClass
+            | Self::ClassNotFound
+            | Self::ClassInvalid
+            | Self::NamespaceNotAllowed
+            | Self::FleetNotFound => ConditionType::Accepted,
             Self::SecretNotFound
             | Self::SecretKeyNotFound
             | Self::SecretInvalid

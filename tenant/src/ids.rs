@@ -110,6 +110,35 @@ text_id!(
 );
 
 text_id!(
+    /// The name of a fleet: 1 to 32 lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit. It stands in
+    /// names of Kubernetes objects and in Redis keys.
+    FleetName,
+    |text| {
+        check_length(text, 32)?;
+        let bytes = text.as_bytes();
+        let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if bytes[0].is_ascii_lowercase() && bytes[bytes.len() - 1] != b'-' && bytes.iter().copied().all(inside) {
+            Ok(())
+        } else {
+            Err(IdError::Characters { allowed: "lower-case letters, digits and '-', with a letter first and no '-' last" })
+        }
+    }
+);
+
+impl Default for FleetName {
+    fn default() -> Self {
+        Self(carillon_crds::DEFAULT_FLEET.into())
+    }
+}
+
+impl FleetName {
+    /// True for the fleet of tenants whose class names none.
+    pub fn is_default(&self) -> bool {
+        self.as_str() == carillon_crds::DEFAULT_FLEET
+    }
+}
+
+text_id!(
     /// The name of a room inside a tenant: 1 to 128 bytes without control characters. `tenant:` in front is reserved for the
     /// room of the whole tenant.
     RoomName,

@@ -33,7 +33,7 @@ pub use class::{Class, ClassOutcome, Classes};
 pub use compile::{CompileOutcome, Rejection, RejectionCode, ResolvedSecrets, SecretError};
 pub use config::{ApiKey, TenantConfig};
 pub use generated::{Generated, GeneratedKeys};
-pub use ids::{ConnectionId, IdError, RoomName, TenantId, UserId};
+pub use ids::{ConnectionId, FleetName, IdError, RoomName, TenantId, UserId};
 pub use jwks::{Fetched, JwksSource, KeySet, KeySetError, KeySets};
 pub use jwt_policy::{JwtPolicy, KeyFingerprint, KeyMaterialError, VerificationKey};
 pub use key_report::KeyReport;

@@ -120,6 +120,9 @@ pub struct Delta {
     pub upserts: Vec<TenantMessage>,
     /// Tenants that are gone.
     pub removals: Vec<TenantId>,
+    /// Those of `removals` that another fleet carries now: their clients are to come back, and are not sent away for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<TenantId>,
 }
 
 /// What a server runs.

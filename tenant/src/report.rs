@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConfigVersion, Position, TenantId};
+use crate::{ConfigVersion, FleetName, Position, TenantId};
 
 /// The version of this report. A reader that knows another one says so.
 pub const REPORT_VERSION: u32 = 1;
@@ -69,6 +69,9 @@ pub struct PodReport {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// Its fleet.
+    #[serde(default)]
+    pub fleet: FleetName,
     /// Whether its readiness probe passes.
     pub ready: bool,
     /// How it is.
@@ -110,7 +113,13 @@ pub struct TenantReport {
     /// What pods should run; absent: whatever they run, because nothing is known that could be pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<ConfigVersion>,
-    /// On how many pods it is [`CellState::Synced`].
+    /// The fleet that carries it: of other fleets' pods nothing is told, unless they run it, too, because it is on its way.
+    #[serde(default)]
+    pub fleet: FleetName,
+    /// Fleets whose pods still run it, because it is on its way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moving_from: Vec<FleetName>,
+    /// On how many pods of its fleet it is [`CellState::Synced`].
     pub synced: usize,
     /// Pods that are not, and all that were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use carillon_crds::{Limit, OnExpiry, RealtimeTenantSpec};
 use carillon_tenant::{
-    CertificateFingerprint, Code, ConfigVersion, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes, TenantId,
-    TenantMessage,
+    CertificateFingerprint, Code, ConfigVersion, FleetName, Permission, Position, Rejection, RejectionCode, ResolvedSecrets, SecretBytes,
+    TenantId, TenantMessage,
     compile::compile,
     protocol::{Greeting, Versions},
     push::{
@@ -81,6 +81,7 @@ fn the_report_of_a_fleet() {
     let pod = |name: &str, state, error: Option<&str>| PodReport {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
+        fleet: if name == "server-c" { FleetName::new("noisy").unwrap() } else { FleetName::default() },
         ready: true,
         state,
         error: error.map(str::to_owned),
@@ -114,8 +115,22 @@ fn the_report_of_a_fleet() {
             pod("server-3", PodState::Ok, None),
         ],
         tenants: vec![
-            TenantReport { tenant_id: id("acme"), version: Some(version.clone()), synced: 1, cells },
-            TenantReport { tenant_id: id("kept"), version: None, synced: 4, cells: Vec::new() },
+            TenantReport {
+                tenant_id: id("acme"),
+                version: Some(version.clone()),
+                fleet: FleetName::default(),
+                moving_from: vec![FleetName::new("noisy").unwrap()],
+                synced: 1,
+                cells,
+            },
+            TenantReport {
+                tenant_id: id("kept"),
+                version: None,
+                fleet: FleetName::default(),
+                moving_from: Vec::new(),
+                synced: 4,
+                cells: Vec::new(),
+            },
         ],
         next: Some(id("kept")),
     };
@@ -150,7 +165,8 @@ fn pushes_and_answers() {
             position,
             base_digest: digest.clone(),
             upserts: vec![message.clone()],
-            removals: vec![kept],
+            removals: vec![kept.clone()],
+            moved: vec![kept],
         },
     );
     let state = State {

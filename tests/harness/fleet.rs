@@ -12,8 +12,8 @@ use carillon_server::{
     fan_out::{Message, Publication, Target, Tenant as LiveTenant, Usage},
 };
 use carillon_tenant::{
-    OriginPolicy, Position, RoomName,
-    push::{Answer, FleetSettings, PROTOCOL_VERSION, Snapshot},
+    FleetName, OriginPolicy, Position, RoomName,
+    push::{Answer, Delta, FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 use serde_json::{Value, value::to_raw_value};
 
@@ -26,6 +26,8 @@ pub struct Setup {
     pub servers: usize,
     /// Whether they share a Redis.
     pub redis: bool,
+    /// The fleet of each server; those without a name here are of the default one.
+    pub fleets: &'static [&'static str],
     /// The fleet's own origins.
     pub frontend: OriginPolicy,
     /// The engine's pings; the time-out is also how long a stalled reader is borne.
@@ -38,7 +40,14 @@ impl Default for Setup {
     fn default() -> Self {
         let heartbeat =
             Heartbeat { interval: Duration::from_secs(5), timeout: Duration::from_secs(30), connect_timeout: Duration::from_secs(5) };
-        Self { servers: 1, redis: false, frontend: OriginPolicy::Only(Vec::new()), heartbeat, drain_window: Duration::from_secs(1) }
+        Self {
+            servers: 1,
+            redis: false,
+            fleets: &[],
+            frontend: OriginPolicy::Only(Vec::new()),
+            heartbeat,
+            drain_window: Duration::from_secs(1),
+        }
     }
 }
 
@@ -83,8 +92,9 @@ impl Fleet {
     async fn boot_with(setup: Setup, redis: Option<Redis>) -> Self {
         panics::record();
         let mut servers = Vec::new();
-        for _ in 0..setup.servers {
+        for number in 0..setup.servers {
             let options = Options {
+                fleet: setup.fleets.get(number).map_or_else(FleetName::default, |fleet| FleetName::new(fleet).expect("a fleet's name")),
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
                 redis_url: redis.as_ref().map(Redis::url),
                 advertise: None,
@@ -108,6 +118,25 @@ impl Fleet {
             let answer = Self::replace(server, tenants);
             assert!(answer.rejected.is_empty(), "{answer:?}");
         }
+    }
+
+    /// Takes a tenant from one server, as the operator does when another fleet carries it by then.
+    ///
+    /// # Panics
+    ///
+    /// When the server doesn't run it.
+    pub fn move_away(&self, server: usize, tenant: &Tenant) {
+        let config = &self.servers[server].as_ref().expect("the server runs").core().config;
+        let (state, moved) = (config.state(), vec![tenant.compile().tenant_id]);
+        let delta = Delta {
+            protocol_version: PROTOCOL_VERSION,
+            position: state.position,
+            base_digest: state.digest,
+            upserts: Vec::new(),
+            removals: moved.clone(),
+            moved,
+        };
+        config.change(delta).expect("nobody else pushes");
     }
 
     fn replace(server: &Server, tenants: &[Tenant]) -> Answer {

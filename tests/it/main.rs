@@ -12,6 +12,7 @@ mod control_plane;
 mod drain;
 mod expiry;
 mod fleet;
+mod fleets;
 mod generated;
 mod http_api;
 mod key_sets;

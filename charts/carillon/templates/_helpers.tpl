@@ -29,11 +29,44 @@ http://{{ include "carillon.server.name" . }}.{{ .Release.Namespace }}.svc{{ if 
 {{- end -}}
 {{- end -}}
 
-{{/* Labels that select a component's pods; they must never change. Takes (dict "root" $ "component" "server"). */}}
+{{/*
+Every fleet as a list: the default one, which `server` describes, and each of `fleets` on top of that. What templates need of one is here:
+  name, server (its values), ingress, names (server, admin, boot), component (what its labels are made of)
+*/}}
+{{- define "carillon.fleets" -}}
+{{- $root := . -}}
+{{- $fullname := include "carillon.fullname" . -}}
+{{- $default := dict "name" "default" "server" .Values.server "ingress" .Values.ingress "component" "server" -}}
+{{- $_ := set $default "names" (dict "server" (include "carillon.server.name" .) "admin" (include "carillon.admin.name" .) "boot" (include "carillon.bootConfig.secretName" .)) -}}
+{{- $fleets := list $default -}}
+{{- range $name, $overrides := .Values.fleets -}}
+{{- $overrides := default dict $overrides -}}
+{{- $server := mergeOverwrite (deepCopy $root.Values.server) (omit (deepCopy $overrides) "ingress") -}}
+{{- $ingress := mergeOverwrite (deepCopy $root.Values.ingress) (dict "host" "" "tlsSecretName" "") (deepCopy (default dict $overrides.ingress)) -}}
+{{- $names := dict "server" (printf "%s-fleet-%s" $fullname $name) "admin" (printf "%s-admin-%s" $fullname $name) "boot" (printf "%s-boot-%s" $fullname $name) -}}
+{{- $fleets = append $fleets (dict "name" $name "server" $server "ingress" $ingress "component" "fleet-server" "names" $names) -}}
+{{- end -}}
+{{- toYaml $fleets -}}
+{{- end -}}
+
+{{/* What labels of a fleet's objects are made of. Takes (dict "root" $ "fleet" $fleet). */}}
+{{- define "carillon.fleet.labels" -}}
+{{ include "carillon.labels" (dict "root" .root "component" .fleet.component "fleet" .fleet.name) }}
+{{- end -}}
+
+{{- define "carillon.fleet.selectorLabels" -}}
+{{ include "carillon.selectorLabels" (dict "root" .root "component" .fleet.component "fleet" .fleet.name) }}
+{{- end -}}
+
+{{/* Labels that select a component's pods; they must never change. Takes (dict "root" $ "component" "server"), and the "fleet" of a server. */}}
 {{- define "carillon.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
+{{- /* The default fleet's never had it. */ -}}
+{{- if eq .component "fleet-server" }}
+carillon.dev/fleet: {{ .fleet }}
+{{- end }}
 {{- end -}}
 
 {{/* Labels of every object. Takes (dict "root" $ "component" "server"). */}}

@@ -6,8 +6,19 @@
 {{- if regexMatch "://[^/]*:[^/@]+@" .Values.redis.url -}}
 {{- fail "redis.url holds a password, which anyone who may read pods could see: keep the URL in a Secret and name it in redis.existingSecret" -}}
 {{- end -}}
-{{- if and (gt (int .Values.server.replicas) 1) (not (include "carillon.redis.configured" .)) -}}
-{{- fail (printf "server.replicas is %d, and pods find each other through Redis: set redis.url or redis.existingSecret, or server.replicas to 1" (int .Values.server.replicas)) -}}
+{{- range $name, $_ := .Values.fleets -}}
+{{- if eq $name "default" -}}
+{{- fail "fleets.default: the default fleet is what `server` says" -}}
+{{- end -}}
+{{- end -}}
+{{- range $fleet := include "carillon.fleets" . | fromYamlArray -}}
+{{- $at := eq $fleet.name "default" | ternary "server" (printf "fleets.%s" $fleet.name) -}}
+{{- if and (gt (int $fleet.server.replicas) 1) (not (include "carillon.redis.configured" $)) -}}
+{{- fail (printf "%s.replicas is %d, and pods find each other through Redis: set redis.url or redis.existingSecret, or %s.replicas to 1" $at (int $fleet.server.replicas) $at) -}}
+{{- end -}}
+{{- if gt (len $fleet.names.server) 63 -}}
+{{- fail (printf "%s: the name %q of its Service is longer than 63 characters: choose a shorter name, or set fullnameOverride" $at $fleet.names.server) -}}
+{{- end -}}
 {{- end -}}
 {{- if ne (empty .Values.tls.server.existingSecret) (empty .Values.tls.operator.existingSecret) -}}
 {{- fail "tls.server.existingSecret and tls.operator.existingSecret go together: one authority signs both" -}}

@@ -24,7 +24,7 @@ use carillon_server::{
     logging::{self, Format},
     tls,
 };
-use carillon_tenant::{OriginPolicy, SecretBytes, push::FleetSettings};
+use carillon_tenant::{FleetName, OriginPolicy, SecretBytes, push::FleetSettings};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -85,6 +85,8 @@ impl Arguments {
         Options {
             listen: self.listen,
             redis_url: self.redis.clone().filter(|url| !url.trim().is_empty()),
+            // Whatever fleet a class names: here one carries all.
+            fleet: FleetName::default(),
             // The servers of such a fleet are on one machine.
             advertise: self.listen.ip().is_unspecified().then(|| (Ipv4Addr::LOCALHOST, self.listen.port()).into()),
             frontend: self.frontend_url.clone(),

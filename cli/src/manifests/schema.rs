@@ -235,7 +235,8 @@ mod tests {
                 "defaults": {"quotas": {"enforcement": "dryRun"}},
                 "ceilings": {"quotas": {"enforcement": "Enforce", "connections": {"max": "all"}}},
                 "allowedNamespaces": {"matchLabels": values, "matchExpressions": [{"key": "tier", "operator": "Is", "values": ["a b"]}]},
-                "fleet": "noisy",
+                "fleet": "Noisy",
+                "fleets": ["noisy"],
             },
         });
         let found = errors(&kinds::REALTIME_TENANT_CLASS, &class).join("\n");
@@ -247,11 +248,12 @@ mod tests {
             "spec.allowedNamespaces.matchLabels: has 17 fields; at most 16 are allowed",
             "spec.allowedNamespaces.matchExpressions[0].operator: \"Is\" is none of In, NotIn, Exists, DoesNotExist",
             "spec.allowedNamespaces.matchExpressions[0].values[0]: \"a b\" does not match",
-            "spec.fleet: unknown field; known here: allowedNamespaces, ceilings, defaults",
+            "spec.fleet: \"Noisy\" does not match",
+            "spec.fleets: unknown field",
         ] {
             assert!(found.contains(expected), "{expected}\nis not in\n{found}");
         }
-        assert_eq!(found.lines().count(), 8, "{found}");
+        assert_eq!(found.lines().count(), 9, "{found}");
     }
 
     #[test]

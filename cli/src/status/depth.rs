@@ -24,6 +24,7 @@ pub fn depth(table: &Table, line: &TenantLine, now: Timestamp, paint: Paint) -> 
         ("Version", tenant.status.config_version.clone().unwrap_or_else(|| "none: nothing was ever compiled from it".to_owned())),
         ("Generation", format!("{}, looked at: {observed}", tenant.generation)),
         ("Pods", if line.eligible == 0 { "none runs it".to_owned() } else { format!("{} in sync", on_pods(line)) }),
+        ("Fleet", line.fleet.clone().unwrap_or_else(|| "not known".to_owned())),
         ("Class", tenant.status.effective.as_ref().and_then(|effective| effective.class_name.clone()).unwrap_or_else(|| "none".to_owned())),
         ("Usage", usage(line, now)),
     ];

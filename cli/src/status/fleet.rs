@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use carillon_tenant::{
-    Position,
+    FleetName, Position,
     report::{CellState, FleetReport, PodReport},
 };
 
@@ -36,6 +36,10 @@ pub struct Fleet {
 /// How all pods stand to one tenant.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
+    /// The fleet that carries it.
+    pub fleet: FleetName,
+    /// Fleets that still run it, because it is on its way.
+    pub moving_from: Vec<FleetName>,
     /// What they should run; `None`: what they run.
     pub version: Option<String>,
     pub synced: usize,
@@ -69,8 +73,13 @@ impl Fleet {
                 let version = cell.version.map(|version| version.to_string());
                 Some(Cell { pod, state: cell.state, version, seconds: cell.seconds, error: cell.error })
             });
-            let standing =
-                Standing { version: tenant.version.map(|version| version.to_string()), synced: tenant.synced, cells: cells.collect() };
+            let standing = Standing {
+                fleet: tenant.fleet,
+                moving_from: tenant.moving_from,
+                version: tenant.version.map(|version| version.to_string()),
+                synced: tenant.synced,
+                cells: cells.collect(),
+            };
             self.tenants.insert(tenant.tenant_id.to_string(), standing);
         }
         self.pods = page.pods;

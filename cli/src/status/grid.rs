@@ -36,7 +36,7 @@ impl Paint {
     }
 }
 
-/// `rows` below `header`, each column as wide as it must be.
+/// `rows` below `header`, each column as wide as it must be. Columns without a heading are left out.
 pub fn grid<const N: usize>(header: [&str; N], rows: &[[String; N]], paint: Paint) -> String {
     let mut widths = header.map(str::len);
     let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|text| harmless(text))).collect();
@@ -47,7 +47,7 @@ pub fn grid<const N: usize>(header: [&str; N], rows: &[[String; N]], paint: Pain
     }
     let mut text = String::new();
     let mut line = |cells: [&str; N]| {
-        for (index, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        for (index, (cell, width)) in cells.iter().zip(widths).enumerate().filter(|(index, _)| !header[*index].is_empty()) {
             let last = cells[index + 1..].iter().all(|cell| cell.is_empty());
             let padded = if last { (*cell).to_owned() } else { format!("{cell:width$}") };
             text.push_str(&paint.word(cell, padded));

@@ -53,6 +53,7 @@ struct Tenant<'a> {
     namespace: &'a str,
     name: &'a str,
     tenant_id: &'a str,
+    fleet: Option<&'a str>,
     state: CellState,
     version: Option<&'a str>,
     generation: i64,
@@ -110,11 +111,12 @@ fn counts(counts: &Counts) -> CountsOf {
 }
 
 fn tenant(line: &TenantLine, depth: bool) -> Tenant<'_> {
-    let TenantLine { tenant, state, eligible, synced, why, seconds, cells } = line;
+    let TenantLine { tenant, state, fleet, eligible, synced, why, seconds, cells } = line;
     Tenant {
         namespace: &tenant.namespace,
         name: &tenant.name,
         tenant_id: &tenant.tenant_id,
+        fleet: fleet.as_deref(),
         state: *state,
         version: tenant.status.config_version.as_deref(),
         generation: tenant.generation,

@@ -20,7 +20,7 @@ pub fn summary(table: &Table, all: bool, program: &str, paint: Paint) -> String 
     text.push_str(&told_by(&table.source));
     if !table.pods.is_empty() {
         text.push('\n');
-        text.push_str(&pods(&table.pods, all, paint));
+        text.push_str(&pods(&table.pods, table.has_fleets(), all, paint));
     }
     if !table.tenants.is_empty() {
         text.push('\n');
@@ -40,6 +40,7 @@ fn headline(table: &Table) -> String {
         (_, Source::Resources { .. }) => String::new(),
         ([], _) => ", and there is no server pod".to_owned(),
         ([one], _) => format!(" on {}", one.pod.name),
+        _ if table.has_fleets() => " on every server pod of their fleets".to_owned(),
         (pods, _) => format!(" on all {} server pods", number(pods.len())),
     };
     match (counts.all(), counts.not_synced()) {
@@ -68,11 +69,11 @@ pub fn told_by(source: &Source) -> String {
     }
 }
 
-fn pods(lines: &[PodLine], all: bool, paint: Paint) -> String {
+fn pods(lines: &[PodLine], fleets: bool, all: bool, paint: Paint) -> String {
     let bad = |line: &PodLine| line.pod.state != PodState::Ok || line.counts.not_synced() > 0;
     let shown = shown(lines, all, bad);
     let rows: Vec<_> = lines[..shown].iter().map(pod).collect();
-    let header = ["POD", "STATE", "SYNCED", "STALE", "NEVER", "REJECTED", "HEARD", "ERROR"];
+    let header = ["POD", if fleets { "FLEET" } else { "" }, "STATE", "SYNCED", "STALE", "NEVER", "REJECTED", "HEARD", "ERROR"];
     let mut text = if rows.is_empty() { String::new() } else { grid(header, &rows, paint) };
     if shown < lines.len() {
         let rest = &lines[shown..];
@@ -83,7 +84,7 @@ fn pods(lines: &[PodLine], all: bool, paint: Paint) -> String {
     text
 }
 
-fn pod(line: &PodLine) -> [String; 8] {
+fn pod(line: &PodLine) -> [String; 9] {
     let PodLine { pod, counts } = line;
     let [synced, stale, never, rejected] = CellState::ALL.map(|state| number(counts.of(state)));
     let state = serde_json::to_value(pod.state).ok().and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default();
@@ -94,14 +95,14 @@ fn pod(line: &PodLine) -> [String; 8] {
         (None, _) => String::new(),
     };
     let heard = pod.heard_seconds.map_or_else(|| "never".to_owned(), |seconds| format!("{} ago", age(Some(seconds))));
-    [pod.name.clone(), state, synced, stale, never, rejected, heard, shortened(&error)]
+    [pod.name.clone(), pod.fleet.to_string(), state, synced, stale, never, rejected, heard, shortened(&error)]
 }
 
 fn tenants(table: &Table, all: bool, paint: Paint) -> String {
     let lines = &table.tenants;
     let shown = shown(lines, all, |line| line.state != CellState::Synced);
     let rows: Vec<_> = lines[..shown].iter().map(tenant).collect();
-    let header = ["TENANT", "STATE", "PODS", "VERSION", "SINCE", "WHY"];
+    let header = ["TENANT", if table.has_fleets() { "FLEET" } else { "" }, "STATE", "PODS", "VERSION", "SINCE", "WHY"];
     let mut text = if rows.is_empty() { String::new() } else { grid(header, &rows, paint) };
     if shown < lines.len() {
         let mut counts = table.counts();
@@ -127,10 +128,11 @@ fn by_state(counts: &Counts) -> String {
     parts.map(|state| format!("{} {}", number(counts.of(*state)), state.as_str())).collect::<Vec<_>>().join(", ")
 }
 
-fn tenant(line: &TenantLine) -> [String; 6] {
+fn tenant(line: &TenantLine) -> [String; 7] {
     let version = line.tenant.status.config_version.clone();
     [
         line.tenant.full_name(),
+        line.fleet.clone().unwrap_or_else(|| "-".to_owned()),
         line.state.as_str().to_owned(),
         on_pods(line),
         version.unwrap_or_else(|| "-".to_owned()),

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use carillon_crds::{ConditionType, Reason};
-use carillon_tenant::report::{CellState, PodReport, PodState};
+use carillon_tenant::{
+    FleetName,
+    report::{CellState, PodReport, PodState},
+};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
@@ -34,7 +37,9 @@ pub struct PodLine {
 pub struct TenantLine {
     pub tenant: Tenant,
     pub state: CellState,
-    /// Pods that should run it.
+    /// The fleet that carries it, as far as is known.
+    pub fleet: Option<String>,
+    /// Pods of that fleet: all of them should run it.
     pub eligible: usize,
     pub synced: usize,
     /// Why it isn't in sync, or what else is worth a word.
@@ -88,7 +93,7 @@ impl Table {
             });
         }
         let counts = counts(&lines);
-        let mut pods: Vec<_> = pods.into_iter().map(|pod| PodLine { counts: counts(&pod.name), pod }).collect();
+        let mut pods: Vec<_> = pods.into_iter().map(|pod| PodLine { counts: counts(&pod), pod }).collect();
         pods.sort_by_key(|line| (line.pod.state != PodState::Troubled, std::cmp::Reverse(line.counts.not_synced()), line.pod.name.clone()));
         lines.sort_by_key(|line| {
             let behind = line.eligible.saturating_sub(line.synced);
@@ -109,6 +114,13 @@ impl Table {
         counts
     }
 
+    /// True when there are several fleets, so that it is worth saying which.
+    pub fn has_fleets(&self) -> bool {
+        let fleets =
+            self.pods.iter().map(|line| line.pod.fleet.as_str()).chain(self.tenants.iter().filter_map(|line| line.fleet.as_deref()));
+        fleets.collect::<std::collections::HashSet<_>>().len() > 1
+    }
+
     /// True when everything shown is in sync.
     pub fn is_in_sync(&self) -> bool {
         self.tenants.iter().all(|line| line.state == CellState::Synced)
@@ -116,24 +128,27 @@ impl Table {
 }
 
 fn line_of_operator(tenant: Tenant, standing: Standing, pods: &[PodReport], one_pod: bool, now: Timestamp) -> TenantLine {
-    let Standing { version, synced, mut cells } = standing;
+    let Standing { fleet, moving_from, version, synced, mut cells } = standing;
     let mut tenant = tenant;
     // What is pushed is newer than what was written.
     if version.is_some() {
         tenant.status.config_version = version;
     }
     cells.sort_by(|one, other| one.pod.cmp(&other.pod));
-    let eligible = pods.len();
+    let eligible = pods.iter().filter(|pod| pod.fleet == fleet).count();
     let synced = if one_pod { cells.iter().filter(|cell| cell.state == CellState::Synced).count() } else { synced };
     let worst = worst_of(&cells).filter(|cell| cell.state != CellState::Synced);
     let obstacle = tenant.obstacle();
     let (state, why) = match (worst, obstacle) {
-        _ if eligible == 0 => (CellState::Never, Some("there is no server pod".to_owned())),
+        _ if eligible == 0 && one_pod => (CellState::Synced, Some(format!("carried by fleet {fleet}"))),
+        _ if eligible == 0 && fleet.is_default() => (CellState::Never, Some("there is no server pod".to_owned())),
+        _ if eligible == 0 => (CellState::Never, Some(format!("there is no server pod in fleet {fleet}"))),
         (Some(worst), _) => (worst.state, Some(because(worst, &cells))),
         (None, Some(obstacle)) => (CellState::Stale, Some(obstacle)),
-        (None, None) => (CellState::Synced, remark(&tenant)),
+        (None, None) => (CellState::Synced, moving(&moving_from).or_else(|| remark(&tenant))),
     };
-    TenantLine { seconds: seconds_since(tenant.since(), now), tenant, state, eligible, synced, why, cells }
+    let fleet = Some(fleet.to_string());
+    TenantLine { fleet, seconds: seconds_since(tenant.since(), now), tenant, state, eligible, synced, why, cells }
 }
 
 /// Why the worst is as it is, and how many others share that.
@@ -183,6 +198,7 @@ fn line_of_resource(tenant: Tenant, told: bool, now: Timestamp) -> TenantLine {
         _ => obstacle.or_else(|| worst.map(|worst| because(worst, &cells))).or_else(|| programmed.map(|it| it.message.clone())),
     };
     TenantLine {
+        fleet: fleet.name.or_else(|| tenant.status.fleet.as_ref()?.name.clone()),
         seconds: seconds_since(tenant.since(), now),
         state,
         eligible: count(fleet.eligible),
@@ -191,6 +207,12 @@ fn line_of_resource(tenant: Tenant, told: bool, now: Timestamp) -> TenantLine {
         cells,
         tenant,
     }
+}
+
+/// Where it still runs besides.
+fn moving(from: &[FleetName]) -> Option<String> {
+    let names: Vec<_> = from.iter().map(FleetName::as_str).collect();
+    (!names.is_empty()).then(|| format!("moving: pods of fleet {} still run it", names.join(" and ")))
 }
 
 /// What is worth a word although all is well.
@@ -203,20 +225,21 @@ fn remark(tenant: &Tenant) -> Option<String> {
     Some(format!("at a limit: {}", saturated.reason))
 }
 
-/// The counts of any pod. Of a pod that a tenant doesn't name, it is in sync there.
-fn counts(lines: &[TenantLine]) -> impl Fn(&str) -> Counts + use<> {
+/// The counts of any pod. Of a pod of its fleet that a tenant doesn't name, it is in sync there.
+fn counts(lines: &[TenantLine]) -> impl Fn(&PodReport) -> Counts + use<> {
     let mut named: HashMap<Arc<str>, Counts> = HashMap::new();
-    let mut tenants = 0;
+    let mut tenants: HashMap<String, usize> = HashMap::new();
     // A tenant that pods should not run has none.
     for line in lines.iter().filter(|line| line.eligible > 0) {
-        tenants += 1;
+        *tenants.entry(line.fleet.clone().unwrap_or_default()).or_default() += 1;
         for cell in &line.cells {
             named.entry(cell.pod.clone()).or_default().add(cell.state);
         }
     }
     move |pod| {
-        let mut counts = named.get(pod).copied().unwrap_or_default();
-        counts.0[CellState::Synced as usize] = tenants - counts.not_synced();
+        let mut counts = named.get(pod.name.as_str()).copied().unwrap_or_default();
+        let tenants = tenants.get(pod.fleet.as_str()).copied().unwrap_or_default();
+        counts.0[CellState::Synced as usize] = tenants.saturating_sub(counts.not_synced());
         counts
     }
 }

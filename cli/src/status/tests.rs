@@ -117,6 +117,24 @@ fn every_kind_of_trouble_is_shown_the_worst_first() {
 }
 
 #[test]
+fn of_several_fleets_it_is_told_which_carries_a_tenant() {
+    let pod = |name: &str, fleet: &str| json!({"name": name, "uid": name, "fleet": fleet, "ready": true, "state": "OK", "heardSeconds": 4});
+    let report = json!({
+        "reportVersion": 1, "replica": "operator-0", "leads": true,
+        "pods": [pod("noisy-a", "noisy"), pod("server-a", "default"), pod("server-b", "default")],
+        "tenants": [
+            {"tenantId": "loud", "version": "3-00000003", "fleet": "noisy", "synced": 1},
+            {"tenantId": "moving", "version": "3-00000003", "fleet": "noisy", "movingFrom": ["default"], "synced": 1},
+            {"tenantId": "quiet", "version": "3-00000003", "synced": 2},
+        ],
+    });
+    let mut fleet = Fleet::unknown(String::new());
+    fleet.add(serde_json::from_value::<FleetReport>(report).unwrap());
+    let tenants = ["team-a/loud", "team-a/moving", "team-a/quiet"].map(well).to_vec();
+    golden("fleets.txt", &text(tenants, fleet, false));
+}
+
+#[test]
 fn a_large_fleet_stays_readable() {
     let mut tenants: Vec<_> = (0..10_000).map(|number| well(&format!("team-{:03}/tenant-{number:05}", number / 100))).collect();
     let mut told: Vec<_> = tenants.iter().map(|tenant| in_sync(&tenant.tenant_id)).collect();

@@ -20,6 +20,7 @@ impl Ledger {
         PodReport {
             name: pod.name,
             uid: uid.to_string(),
+            fleet: pod.fleet,
             ready: pod.ready,
             state: match record.trouble {
                 Some(_) => PodState::Troubled,

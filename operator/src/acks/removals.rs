@@ -7,12 +7,14 @@ use crate::{desired::Desired, fuse::too_many};
 
 impl Ledger {
     /// What bringing the pod to `desired` would take from it, when that is [too much](crate::fuse): nothing is pushed then. What was
-    /// released doesn't count.
+    /// released doesn't count, and neither does what another fleet carries.
     pub fn excess(&self, desired: &Desired) -> Option<Vec<TenantId>> {
         let record = self.lock();
         let known = record.known.as_ref()?;
-        let stays =
-            |tenant: &TenantId| desired.tenants.contains_key(tenant) || desired.keep.contains(tenant) || desired.released.contains(tenant);
+        let Desired { tenants, keep, released, carried, .. } = desired;
+        let stays = |tenant: &TenantId| {
+            tenants.contains_key(tenant) || [keep, released, &**carried].into_iter().any(|tenants| tenants.contains(tenant))
+        };
         let removals: Vec<_> = known.applied.keys().filter(|tenant| !stays(tenant)).cloned().collect();
         too_many(removals.len(), known.applied.len()).then_some(removals)
     }

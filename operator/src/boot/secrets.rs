@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use carillon_tenant::{
-    TenantId, TenantMessage,
+    FleetName, TenantId, TenantMessage,
     boot::{SHARD_KEY, SHARDS, Shard},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -18,7 +18,7 @@ use crate::events::REPORTER;
 /// Says what a Secret holds, so that it can be known without reading it.
 const DIGEST: &str = "carillon.dev/boot-digest";
 
-/// Those of one release.
+/// Those of one fleet of a release.
 #[derive(Clone)]
 pub struct Secrets {
     api: Api<Secret>,
@@ -33,8 +33,9 @@ pub(super) struct Stored {
 }
 
 impl Secrets {
-    /// `prefix-0` to `prefix-7`.
-    pub fn new(client: Client, namespace: &str, prefix: String) -> Self {
+    /// `prefix-0` to `prefix-7`, and of another fleet than the default one `prefix-fleet-0` to `prefix-fleet-7`.
+    pub fn new(client: Client, namespace: &str, prefix: &str, fleet: &FleetName) -> Self {
+        let prefix = if fleet.is_default() { prefix.to_owned() } else { format!("{prefix}-{fleet}") };
         Self { api: Api::namespaced(client, namespace), prefix }
     }
 

@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use carillon_crds::RealtimeTenantClassStatus;
-use carillon_tenant::{Class, ClassOutcome, Labels, Rejection};
+use carillon_tenant::{Class, ClassOutcome, FleetName, Labels, Rejection};
 use std::sync::Arc;
 
 use crate::object::ObjectKey;
@@ -44,6 +44,11 @@ pub struct ClassEntry {
 type Standing = Option<Option<Arc<Class>>>;
 
 impl Classes {
+    /// Says which fleets there are.
+    pub fn serve(&mut self, fleets: BTreeSet<FleetName>) {
+        self.known.set_fleets(fleets);
+    }
+
     /// Takes up a new or changed class; gives the tenants that are to be compiled anew.
     pub fn apply(&mut self, object: ClassObject) -> BTreeSet<ObjectKey> {
         let name = object.name.clone();
@@ -161,6 +166,7 @@ impl Classes {
         Some(ClassFacts {
             generation: entry.object.generation,
             problems: entry.problems.clone(),
+            fleet_problem: self.known.get(name).and_then(|class| self.known.fleet_problem(class)),
             in_force: self.known.get(name).is_some(),
             is_default,
             older_default: self.known.default_name().filter(|_| entry.object.wants_default && !is_default).map(str::to_owned),

@@ -103,7 +103,15 @@ mod tests {
         let start = Instant::now();
         let mut reporting = ClassReporting::default();
         let mut at = |seconds: u64, generation, tenants, previous: Option<&RealtimeTenantClassStatus>| {
-            let facts = ClassFacts { generation, problems: Vec::new(), in_force: true, is_default: false, older_default: None, tenants };
+            let facts = ClassFacts {
+                generation,
+                problems: Vec::new(),
+                fleet_problem: None,
+                in_force: true,
+                is_default: false,
+                older_default: None,
+                tenants,
+            };
             let times = (start + Duration::from_secs(seconds), Timestamp::UNIX_EPOCH);
             let status = reporting.decide("standard", &facts, previous, times);
             reporting.written("standard");

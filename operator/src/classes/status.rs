@@ -13,6 +13,8 @@ pub struct ClassFacts {
     pub generation: i64,
     /// What keeps it from being used as it is now.
     pub problems: Vec<Rejection>,
+    /// Why its tenants can't be carried, when its fleet is not there.
+    pub fleet_problem: Option<String>,
     /// True when what it says, or once said, is in force.
     pub in_force: bool,
     /// True when tenants that name no class are under it.
@@ -39,6 +41,13 @@ fn accepted(facts: &ClassFacts) -> Verdict {
         let then = if facts.in_force { "What the class said before stays in force" } else { "No tenant can be under this class" };
         return Verdict::new("False", reason, format!("{then}: {message}"));
     }
+    if let Some(problem) = &facts.fleet_problem {
+        return Verdict::new(
+            "False",
+            Reason::FleetNotFound,
+            format!("Its tenants stay where they are, and no other can be under it: {problem}"),
+        );
+    }
     match &facts.older_default {
         Some(older) => {
             let message = format!("The resource is valid, but not the default class: the older RealtimeTenantClass {older:?} is.");
@@ -58,7 +67,15 @@ mod tests {
     use super::*;
 
     fn facts() -> ClassFacts {
-        ClassFacts { generation: 2, problems: Vec::new(), in_force: true, is_default: false, older_default: None, tenants: 3 }
+        ClassFacts {
+            generation: 2,
+            problems: Vec::new(),
+            fleet_problem: None,
+            in_force: true,
+            is_default: false,
+            older_default: None,
+            tenants: 3,
+        }
     }
 
     #[test]
@@ -79,6 +96,12 @@ mod tests {
                 "True",
                 "NotDefault",
                 "The resource is valid, but not the default class: the older RealtimeTenantClass \"old\" is.",
+            ),
+            (
+                ClassFacts { fleet_problem: Some("fleet \"x\" is not there; this operator serves: default".to_owned()), ..facts() },
+                "False",
+                "FleetNotFound",
+                "Its tenants stay where they are, and no other can be under it: fleet \"x\" is not there; this operator serves: default",
             ),
             (broken.clone(), "False", "Invalid", "What the class said before stays in force: spec.defaults.quotas.rooms.max: is wrong"),
             (

@@ -1,12 +1,11 @@
-//! The loop's part in the fuse: calls, and telling people.
+//! The loop's part in the fuses: calls, and telling people.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
-use carillon_tenant::{TenantId, TenantMessage};
+use carillon_tenant::{FleetName, TenantId};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use tokio::time::Instant;
@@ -16,6 +15,7 @@ use crate::{
     events::News,
     fuse::Blown,
     lease_store::{self, LeaseSeen},
+    moves::Share,
     term::Term,
 };
 
@@ -75,8 +75,10 @@ impl Bell {
 
     fn blown(&self, blown: &Blown) -> News {
         let examples: Vec<_> = blown.examples.iter().map(TenantId::as_str).collect();
+        let fleets: Vec<_> = blown.fleets.iter().map(FleetName::as_str).collect();
+        let of = if fleets.is_empty() { String::new() } else { format!(" of fleet {}", fleets.join(" and ")) };
         let note = format!(
-            "Most tenants are gone within a minute: server pods keep {} of them ({}{}) until they are back. If they are to be removed: \
+            "Most tenants{of} are gone within a minute: server pods keep {} of them ({}{}) until they are back. If they are to be removed: \
              kubectl annotate lease {} --namespace {} --overwrite {}={}",
             blown.tenants,
             examples.join(", "),
@@ -108,35 +110,37 @@ impl Controller {
     }
 
     /// A pod would lose `excess`, by what was published last. It may be there again by now.
-    pub(super) fn hold(&mut self, excess: &[TenantId]) {
+    pub(super) fn hold(&mut self, fleet: &FleetName, excess: &[TenantId]) {
         let missing = excess.iter().filter(|id| self.index.message(id).is_none() && !self.index.keeps(id));
-        self.fuse.hold(missing.cloned());
+        self.fuses.hold(fleet, missing.cloned());
         self.gather.change(Instant::now());
     }
 
     /// Holds what must not be taken from pods yet.
-    pub(super) fn judge(&mut self, tenants: &mut BTreeMap<TenantId, Arc<TenantMessage>>, keep: &mut BTreeSet<TenantId>, now: Instant) {
+    pub(super) fn judge(&mut self, shares: &mut BTreeMap<FleetName, Share>, carried: &BTreeSet<TenantId>, now: Instant) {
         {
-            let published = self.parts.desired.borrow();
             // Pods that run nothing have nothing to lose.
-            let published = published.as_deref().filter(|_| self.pushers.values().any(|pusher| pusher.ledger.runs_any()));
+            let loaded = |fleet: &FleetName| self.pushers.values().any(|pusher| pusher.fleet() == fleet && pusher.ledger.runs_any());
+            let outputs = self.parts.outputs.iter().filter(|(fleet, _)| loaded(fleet));
+            let published: BTreeMap<_, _> =
+                outputs.filter_map(|(fleet, output)| Some((fleet.clone(), output.desired.borrow().clone()?))).collect();
             let said = self.bell.lease.as_ref().and_then(|lease| lease.remove.as_deref());
-            self.fuse.judge(published, tenants, keep, said, now);
+            self.fuses.judge(shares, |fleet| published.get(fleet).map(|desired| &**desired), carried, said, now);
         }
-        self.parts.metrics.fuse_blown(self.fuse.blown().is_some());
+        self.parts.metrics.fuse_blown(self.fuses.blown().is_some());
     }
 
     /// When people are to be told again that it is blown.
     pub(super) fn rings(&self) -> Option<Instant> {
-        Some(self.bell.told.as_ref()?.until(self.fuse.blown()?))
+        Some(self.bell.told.as_ref()?.until(self.fuses.blown()?))
     }
 
     /// Tells people what has become of the fuse.
     pub(super) fn ring(&mut self, term: &Term, now: Instant) {
-        let released = self.fuse.released().len();
+        let released = self.fuses.released_count();
         let judged = self.gather.due().is_none();
         let said = self.bell.lease.as_ref().and_then(|lease| lease.remove.as_deref());
-        let news = match (self.fuse.blown(), self.bell.told.take()) {
+        let news = match (self.fuses.blown(), self.bell.told.take()) {
             (Some(blown), told) if told.as_ref().is_none_or(|told| now >= told.until(blown) || judged && told.said.as_deref() != said) => {
                 let released = told.map_or(released, |told| told.released);
                 self.bell.told = Some(Told { at: now, code: blown.code.clone(), released, said: said.map(str::to_owned) });

@@ -17,14 +17,15 @@ impl Controller {
         let Some(term) = self.term.as_ref().filter(|_| !self.parts.readiness.is_missing(SLICES)) else { return };
         let pods = self.slices.pods();
         let count = self.pushers.len();
-        self.pushers.retain(|uid, _| pods.contains_key(uid));
+        // A pod that comes to be of another fleet is as good as new.
+        self.pushers.retain(|uid, pusher| pods.get(uid).is_some_and(|pod| pod.fleet == *pusher.fleet()));
         let mut changed = self.pushers.len() != count;
         for (uid, pod) in pods {
             if let Some(pusher) = self.pushers.get(&uid) {
                 pusher.update(pod);
-            } else {
-                tracing::info!(pod = pod.name, address = %pod.address, "server pod appeared");
-                self.pushers.insert(uid.clone(), Pusher::spawn(uid, pod, self.parts.pushers.clone(), term.clone()));
+            } else if let Some(output) = self.parts.outputs.get(&pod.fleet) {
+                tracing::info!(pod = pod.name, fleet = %pod.fleet, address = %pod.address, "server pod appeared");
+                self.pushers.insert(uid.clone(), Pusher::spawn(uid, pod, output.pushers.clone(), term.clone()));
                 changed = true;
             }
         }
@@ -44,6 +45,7 @@ impl Controller {
         match report {
             Report::Standing(pod, touched) if self.pushers.contains_key(pod) => {
                 self.follow_trails(touched);
+                self.follow_moves(touched);
                 self.fleet_changed(touched);
             }
             Report::Usage(pod, touched) if self.pushers.contains_key(pod) => {
@@ -51,8 +53,12 @@ impl Controller {
                 self.index.touched(touched).for_each(|key| self.reporting.again(key, time));
             }
             Report::UnknownKids(tenants) => self.unknown_kids(tenants),
-            Report::Excess(pod, excess) if self.pushers.contains_key(pod) => self.hold(excess),
-            Report::Standing(..) | Report::Usage(..) | Report::Excess(..) => {}
+            Report::Excess(pod, excess) => {
+                if let Some(fleet) = self.pushers.get(pod).map(|pusher| pusher.fleet().clone()) {
+                    self.hold(&fleet, excess);
+                }
+            }
+            Report::Standing(..) | Report::Usage(..) => {}
         }
     }
 
@@ -65,8 +71,9 @@ impl Controller {
         for key in keys {
             let Some(version) = self.trails.awaits(&key) else { continue };
             let Some(Ok(id)) = self.index.get(&key).map(|entry| &entry.object.tenant_id) else { continue };
-            if self.pushers.values().all(|pusher| pusher.ledger.standing(id, version) == Standing::Programmed) {
-                self.trails.acknowledged(&key, self.pushers.len(), &self.parts.metrics, Instant::now());
+            let pods = self.pods_of(&key).count();
+            if self.pods_of(&key).all(|pusher| pusher.ledger.standing(id, version) == Standing::Programmed) {
+                self.trails.acknowledged(&key, pods, &self.parts.metrics, Instant::now());
             }
         }
     }
@@ -76,6 +83,7 @@ impl Controller {
         self.index.touched(touched).for_each(|key| self.reporting.touch(key, now));
         self.generating.fleet_changed(now);
         self.deleting.keys().for_each(|key| self.finalizers.at(now, key.clone()));
-        self.parts.metrics.pods(self.pushers.values().map(|pusher| pusher.ledger.pod_state()));
+        let pods = self.pushers.values().map(|pusher| (pusher.fleet(), pusher.ledger.pod_state()));
+        self.parts.metrics.pods(self.parts.fleets.names(), pods);
     }
 }

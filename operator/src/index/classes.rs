@@ -1,11 +1,16 @@
 //! Classes and namespaces among the things that tenants follow.
 
-use carillon_tenant::Labels;
+use carillon_tenant::{FleetName, Labels};
 
 use super::Index;
 use crate::classes::{ClassObject, Classes};
 
 impl Index {
+    /// Says which fleets there are. Before anything is seen.
+    pub fn serve<'a>(&mut self, fleets: impl Iterator<Item = &'a FleetName>) {
+        self.classes.serve(fleets.cloned().collect());
+    }
+
     /// Every class, and who is under it.
     pub const fn classes(&self) -> &Classes {
         &self.classes
@@ -147,5 +152,37 @@ mod tests {
         index.class_seen(class("gold", 1, false, &json!({})));
         assert_eq!(resolve_all(&mut index, SECRET), [Some(Outcome::Unchanged)]);
         assert_eq!(problem(&index, "acme"), None);
+    }
+
+    #[test]
+    fn a_tenant_moves_with_its_class_and_stays_where_it_is_when_that_names_no_fleet_there_is() {
+        let fleet = |name: &str| FleetName::new(name).unwrap();
+        let mut index = Index::default();
+        index.serve([fleet("default"), fleet("noisy")].iter());
+        index.class_seen(class("gold", 1, false, &json!({})));
+        index.apply(tenant("acme", 1, Some("gold"), &json!({})));
+        index.apply(tenant("globex", 1, None, &json!({})));
+        assert_eq!(resolve_all(&mut index, SECRET), [Some(Outcome::Changed), Some(Outcome::Changed)]);
+        assert_eq!((index.home(&id("acme")), index.home(&id("globex"))), (Some(&fleet("default")), Some(&fleet("default"))));
+        let version = index.message(&id("acme")).unwrap().config_version.clone();
+        index.take_changes();
+        index.class_seen(class("gold", 1, false, &json!({"fleet": "noisy"})));
+        assert_eq!(resolve_all(&mut index, SECRET), [Some(Outcome::Changed)]);
+        assert_eq!((index.home(&id("acme")), &index.message(&id("acme")).unwrap().config_version), (Some(&fleet("noisy")), &version));
+        assert!(index.take_changes().desired);
+        index.class_seen(class("gold", 1, false, &json!({"fleet": "elsewhere"})));
+        assert_eq!(resolve_all(&mut index, SECRET), [Some(Outcome::Rejected)]);
+        assert_eq!((index.home(&id("acme")), problem(&index, "acme")), (Some(&fleet("noisy")), Some(RejectionCode::FleetNotFound)));
+        assert!(index.classes().facts("gold").unwrap().fleet_problem.unwrap().contains("default, noisy"));
+        // One that is paused goes nowhere.
+        index.class_seen(class("gold", 1, false, &json!({"fleet": "noisy"})));
+        resolve_all(&mut index, SECRET);
+        index.apply(TenantObject { paused: true, ..tenant("acme", 1, Some("gold"), &json!({})) });
+        index.class_seen(class("gold", 1, false, &json!({})));
+        resolve_all(&mut index, SECRET);
+        assert_eq!(index.home(&id("acme")), Some(&fleet("noisy")));
+        index.apply(tenant("acme", 1, Some("gold"), &json!({})));
+        resolve_all(&mut index, SECRET);
+        assert_eq!(index.home(&id("acme")), Some(&fleet("default")));
     }
 }

@@ -125,6 +125,7 @@ fn a_result_for_an_older_generation_or_another_object_is_dropped() {
     let job = index.job(&key("acme")).unwrap();
     index.apply(object("acme", EARLY, 2, &spec("acme")));
     let resolution = || Resolution {
+        fleet: carillon_tenant::FleetName::default(),
         secrets: SecretVersions::new(),
         outcome: Ok(crate::fixtures::message("acme", 1)),
         effective: EffectiveStatus::default(),

@@ -6,7 +6,9 @@ fn names_are_what_dashboards_ask_for() {
     metrics.leads(true);
     metrics.pushed(PushResult::Ok, Duration::from_millis(3));
     metrics.change(Stage::Acknowledged, Duration::from_millis(250));
-    metrics.pods([PodState::Programmed, PodState::Programmed, PodState::Troubled]);
+    let (default, noisy) = (&FleetName::default(), &FleetName::new("noisy").unwrap());
+    let pods = [PodState::Programmed, PodState::Programmed, PodState::Troubled].map(|state| (default, state));
+    metrics.pods([default, noisy].into_iter(), pods);
     metrics.tenant_moved(None, Some(TenantState::Pending));
     metrics.tenant_moved(Some(TenantState::Pending), Some(TenantState::Ready));
     assert!(!metrics.encode().contains("jwks_oldest"), "nothing was fetched");
@@ -17,9 +19,10 @@ fn names_are_what_dashboards_ask_for() {
         "carillon_operator_pushes_total{result=\"ok\"} 1",
         "carillon_operator_pushes_total{result=\"conflict\"} 0",
         "carillon_operator_push_duration_seconds_bucket{le=\"0.005\"} 1",
-        "carillon_operator_pods{state=\"programmed\"} 2",
-        "carillon_operator_pods{state=\"unprogrammed\"} 0",
-        "carillon_operator_pods{state=\"troubled\"} 1",
+        "carillon_operator_pods{fleet=\"default\",state=\"programmed\"} 2",
+        "carillon_operator_pods{fleet=\"default\",state=\"unprogrammed\"} 0",
+        "carillon_operator_pods{fleet=\"default\",state=\"troubled\"} 1",
+        "carillon_operator_pods{fleet=\"noisy\",state=\"programmed\"} 0",
         "carillon_operator_tenants{state=\"ready\"} 1",
         "carillon_operator_tenants{state=\"pending\"} 0",
         "carillon_operator_status_writes_total{result=\"ok\"} 0",

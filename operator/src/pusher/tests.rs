@@ -300,7 +300,7 @@ impl Operator {
             metrics: Arc::default(),
             spoken,
         };
-        let pod = Pod { name: "server-0".to_owned(), address, ready: false };
+        let pod = Pod { name: "server-0".to_owned(), fleet: FleetName::default(), address, ready: false };
         let (until, term) = watch::channel(Instant::now() + Duration::from_secs(3600));
         let (heard_sender, heard) = watch::channel(Epoch::default());
         let term = Term::new(POSITION.epoch, term, Arc::new(heard_sender));

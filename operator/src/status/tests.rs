@@ -20,6 +20,8 @@ fn facts() -> Facts {
         kept: false,
         effective: None,
         key_report: None,
+        fleet: FleetName::default(),
+        moving_from: BTreeSet::new(),
         pods: vec![("server-0".to_owned(), Standing::Programmed), ("server-1".to_owned(), Standing::Programmed)],
         usage: None,
         generates: false,

@@ -6,7 +6,7 @@
 
 mod page;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use axum::{
@@ -16,7 +16,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use carillon_tenant::report::{FleetReport, REPORT_PATH, REPORT_TENANTS_MAX, REPORT_VERSION, ReportQuery};
+use carillon_tenant::{
+    FleetName,
+    report::{FleetReport, REPORT_PATH, REPORT_TENANTS_MAX, REPORT_VERSION, ReportQuery},
+};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -56,8 +59,8 @@ impl PodHandle {
 pub struct Source {
     /// Who this replica is.
     pub replica: String,
-    /// What pods should run.
-    pub desired: watch::Receiver<Option<Arc<Desired>>>,
+    /// What the pods of each fleet should run.
+    pub desired: BTreeMap<FleetName, watch::Receiver<Option<Arc<Desired>>>>,
     /// The pods.
     pub fleet: watch::Receiver<Fleet>,
 }
@@ -107,18 +110,18 @@ impl Source {
     /// The page that was asked for.
     fn report(&self, query: &ReportQuery, now: Instant) -> FleetReport {
         let fleet = self.fleet.borrow().clone();
-        let desired = self.desired.borrow().clone();
+        let desired: Vec<_> = self.desired.iter().filter_map(|(name, desired)| Some((name, desired.borrow().clone()?))).collect();
         let mut report = FleetReport {
             report_version: REPORT_VERSION,
             replica: self.replica.clone(),
             leads: fleet.is_some(),
-            position: desired.as_ref().map(|desired| desired.position),
+            position: desired.iter().map(|(_, desired)| desired.position).max(),
             pods: Vec::new(),
             tenants: Vec::new(),
             next: None,
         };
         if let Some(fleet) = fleet {
-            page::fill(&mut report, &fleet, desired.as_deref(), query, now);
+            page::fill(&mut report, &fleet, &desired, query, now);
         }
         report
     }

@@ -148,6 +148,14 @@ impl Tenant {
         self.counters.forget(&self.id);
     }
 
+    /// Ends every transport, so that clients come back by themselves: another fleet carries the tenant.
+    pub fn send_elsewhere(&self) {
+        for session in self.everyone.members().iter() {
+            session.outlet.cut();
+        }
+        self.counters.forget(&self.id);
+    }
+
     /// Takes a place for a connection of `user`, and hears the tenant's messages from other pods from then on.
     ///
     /// # Errors

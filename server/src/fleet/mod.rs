@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_tenant::{SecretBytes, TenantId};
+use carillon_tenant::{FleetName, SecretBytes, TenantId};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -51,6 +51,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(2);
 pub struct FleetOptions {
     /// `redis://`, `redis-sentinel://` or `redis-cluster://`, with an `s` after `redis` for TLS.
     pub redis_url: String,
+    /// Which fleet on that Redis.
+    pub name: FleetName,
     /// This pod's id, drawn anew each time its process starts: numbers of messages and registry entries are bound to it.
     pub pod: String,
     /// Where the other pods reach this one.
@@ -77,6 +79,7 @@ pub struct Fleet {
 
 /// What a pod of a fleet of many has.
 struct Member {
+    name: FleetName,
     redis: Arc<Redis>,
     metrics: Arc<Metrics>,
     sequences: Arc<Sequences>,
@@ -115,7 +118,7 @@ impl Fleet {
     ///
     /// Outside a Tokio runtime.
     pub fn connect(options: FleetOptions, metrics: Arc<Metrics>) -> Result<Self, FleetError> {
-        let FleetOptions { redis_url, pod, advertise } = options;
+        let FleetOptions { redis_url, name, pod, advertise } = options;
         if pod.is_empty() || pod.len() > POD_BYTES_MAX {
             return Err(FleetError::Pod);
         }
@@ -124,7 +127,7 @@ impl Fleet {
         let leaving = stop.child_token();
         let sequences = Arc::<Sequences>::default();
         let subscriptions = Subscriptions::new(redis.clone(), sequences.clone());
-        let registry = Registry::new(redis.clone(), &pod, advertise, metrics.fleet_pods.clone());
+        let registry = Registry::new(redis.clone(), name.clone(), &pod, advertise, metrics.fleet_pods.clone());
         let pod: Arc<str> = pod.into();
         let (outbound, publisher) = Outbound::new(pod.clone(), redis.clone(), metrics.clone());
         // These first: they are to hear of the first connection, too.
@@ -133,6 +136,7 @@ impl Fleet {
         tokio::spawn(publisher.run());
         let connected = tokio::spawn(redis.clone().run(metrics.clone(), stop.clone()));
         let member = Member {
+            name,
             redis,
             metrics,
             sequences,
@@ -199,7 +203,8 @@ impl Fleet {
 
     /// The key of the MAC of session ids that this fleet keeps in Redis; `None` without Redis, or when it does not answer in time.
     pub async fn session_key(&self) -> Option<SecretBytes> {
-        session_key::agree(&self.member.as_ref()?.redis).await
+        let member = self.member.as_ref()?;
+        session_key::agree(&member.redis, &member.name).await
     }
 
     /// True when there is no other pod, and no Redis.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use carillon_tenant::FleetName;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -37,10 +38,12 @@ struct Entry {
     boot_id: String,
 }
 
-/// The pods of the fleet.
+/// The pods of one fleet. What a tenant's pods share is the tenant's, whatever their fleet: only who owns a session, and how many there are to
+/// share with, is asked here.
 #[derive(Debug)]
 pub struct Registry {
     redis: Arc<Redis>,
+    fleet: FleetName,
     key: String,
     entry: Vec<u8>,
     pod: String,
@@ -52,13 +55,14 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The registry as `pod` sees it, which others reach at `address`.
-    pub fn new(redis: Arc<Redis>, pod: &str, address: SocketAddr, pods: Gauge) -> Arc<Self> {
+    /// The registry of `fleet` as `pod` sees it, which others reach at `address`.
+    pub fn new(redis: Arc<Redis>, fleet: FleetName, pod: &str, address: SocketAddr, pods: Gauge) -> Arc<Self> {
         let entry = serde_json::to_vec(&Entry { address, boot_id: pod.to_owned() }).expect("an address and a text are JSON");
         let script = Script::new(include_str!("registry.lua"));
         Arc::new(Self {
             redis,
-            key: keys::pod(pod),
+            key: keys::pod(&fleet, pod),
+            fleet,
             entry,
             pod: pod.to_owned(),
             script,
@@ -101,7 +105,7 @@ impl Registry {
     async fn renew(&self, lease: Duration) -> Result<(), RedisError> {
         let lease = lease.as_millis().to_string().into_bytes();
         let arguments = [self.pod.clone().into_bytes(), self.entry.clone(), lease].map(Bytes::from);
-        let answer = self.redis.run_script(&self.script, vec![self.key.clone(), keys::PODS.to_owned()], arguments.to_vec()).await?;
+        let answer = self.redis.run_script(&self.script, vec![self.key.clone(), keys::pods(&self.fleet)], arguments.to_vec()).await?;
         if let Some(live) = answer.first().and_then(|live| u32::try_from(*live).ok()) {
             let mut seen = self.seen.lock().expect("no panic under this lock");
             if seen.len() == SEEN {
@@ -133,7 +137,7 @@ impl Registry {
     }
 
     async fn read(&self, pod: &str) -> Result<Option<SocketAddr>, RedisError> {
-        let value = self.redis.get(&keys::pod(pod)).await?;
+        let value = self.redis.get(&keys::pod(&self.fleet, pod)).await?;
         Ok(value.and_then(|value| serde_json::from_slice::<Entry>(&value).ok()).map(|entry| entry.address))
     }
 

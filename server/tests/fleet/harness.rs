@@ -13,7 +13,7 @@ use carillon_server::{
     fleet::{Fleet, FleetOptions},
     metrics::Metrics,
 };
-use carillon_tenant::TenantId;
+use carillon_tenant::{FleetName, TenantId};
 use fred::{interfaces::ClientLike, prelude::Client, types::Builder, types::config::Config};
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
@@ -156,11 +156,15 @@ impl Pod {
     }
 
     pub fn start_at(name: &str, redis_url: String) -> Self {
+        Self::start_in(FleetName::default(), name, redis_url)
+    }
+
+    pub fn start_in(fleet: FleetName, name: &str, redis_url: String) -> Self {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
         let metrics = Arc::new(Metrics::new());
         let advertise = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
-        let options = FleetOptions { redis_url, pod: name.to_owned(), advertise };
+        let options = FleetOptions { redis_url, name: fleet, pod: name.to_owned(), advertise };
         let fleet = Fleet::connect(options, metrics.clone()).expect("good options");
         let received = Arc::<Mutex<VecDeque<String>>>::default();
         let inbox = received.clone();

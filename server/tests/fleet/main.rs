@@ -4,6 +4,7 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
+use carillon_tenant::FleetName;
 use fred::{
     interfaces::{ClientLike, KeysInterface},
     types::CustomCommand,
@@ -275,6 +276,28 @@ async fn pods_find_each_other_while_they_live() {
     })
     .await;
     drop(d);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fleets_on_one_redis_count_their_own_pods_and_share_what_is_a_tenants() {
+    let redis = RedisServer::start();
+    let noisy = || FleetName::new("noisy").unwrap();
+    let (a, b) = (Pod::joined("a", &redis).await, Pod::joined("b", &redis).await);
+    let (c, d) = (Pod::start_in(noisy(), "c", redis.url()), Pod::start("d", &redis));
+    c.sees_redis(true).await;
+    eventually(SOON, "three and one", async || {
+        [&a, &b, &d].iter().all(|pod| pod.metrics.fleet_pods.get() == 3) && c.metrics.fleet_pods.get() == 1
+    })
+    .await;
+    eventually(SOON, "b is found", async || a.fleet.locate("b").await.is_some()).await;
+    assert_eq!((a.fleet.locate("c").await, c.fleet.locate("a").await), (None, None), "of another fleet");
+    assert!(c.fleet.locate("c").await.is_some());
+    // While a tenant moves its clients are in both.
+    let acme = tenant("acme");
+    tokio::join!(a.fleet.host(&acme), c.fleet.host(&acme));
+    a.publish(&acme, 1);
+    c.publish(&acme, 2);
+    eventually(SOON, "both hear of it", async || a.received() == 1 && c.received() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

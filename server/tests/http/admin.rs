@@ -130,6 +130,7 @@ async fn a_server_is_programmed_by_snapshot_and_delta() {
         base_digest: state.digest.clone(),
         upserts: vec![newcomer],
         removals: vec![tenants[0].tenant_id.clone()],
+        moved: Vec::new(),
     };
     let answer: Answer = parse(admin.push(Method::PATCH, DELTA_PATH, body(&delta)).await, 200);
     assert_eq!(answer.applied[0].tenant_id.as_str(), "newcomer");

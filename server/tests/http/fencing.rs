@@ -80,7 +80,14 @@ fn snapshot(position: Position, tenants: &Tenants) -> Push {
 fn delta(position: Position, before: &Tenants, after: &Tenants) -> Push {
     let upserts = after.values().filter(|tenant| before.get(&tenant.tenant_id) != Some(*tenant)).cloned().collect();
     let removals = before.keys().filter(|id| !after.contains_key(*id)).cloned().collect();
-    Push::Delta(Delta { protocol_version: PROTOCOL_VERSION, position, base_digest: digest_of(before), upserts, removals })
+    Push::Delta(Delta {
+        protocol_version: PROTOCOL_VERSION,
+        position,
+        base_digest: digest_of(before),
+        upserts,
+        removals,
+        moved: Vec::new(),
+    })
 }
 
 /// Every push that any leader makes: each state as a snapshot, and as deltas on top of what a leader may think that runs.

@@ -24,6 +24,7 @@ impl TestServer {
     /// A server that the operator has not talked to yet.
     pub async fn unprogrammed() -> Self {
         let options = Options {
+            fleet: carillon_tenant::FleetName::default(),
             listen: loopback(),
             redis_url: None,
             advertise: None,

@@ -72,8 +72,14 @@ impl Credentials {
         let state = client.get(format!("{base}{STATE_PATH}")).send().await.expect("the pod answers");
         let state: State = state.json().await.expect("it tells its state");
         let position = Position::new(epoch, 1);
-        let delta =
-            Delta { protocol_version: PROTOCOL_VERSION, position, base_digest: state.digest, upserts: Vec::new(), removals: Vec::new() };
+        let delta = Delta {
+            protocol_version: PROTOCOL_VERSION,
+            position,
+            base_digest: state.digest,
+            upserts: Vec::new(),
+            removals: Vec::new(),
+            moved: Vec::new(),
+        };
         let answer = client.patch(format!("{base}{DELTA_PATH}")).json(&delta).send().await.expect("the pod answers");
         answer.json::<Answer>().await.expect("it takes what a later leader says");
     }

@@ -191,6 +191,15 @@ impl Release {
         pods
     }
 
+    /// The server pods of every other fleet than the default one, once they are as many and all of them are ready.
+    pub async fn other_fleets_ready(&self, count: usize) -> Vec<Pod> {
+        eventually(SLOW, "the other fleets' pods are as many as asked for, and ready", async || {
+            let pods = self.pods_of("fleet-server").await;
+            if pods.len() == count && pods.iter().all(|pod| pod.ready) { Ok(pods) } else { Err(pods) }
+        })
+        .await
+    }
+
     async fn pods_of(&self, component: &str) -> Vec<Pod> {
         let pods = self.list_of(component).await;
         pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).filter_map(Pod::read).collect()

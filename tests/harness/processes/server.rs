@@ -141,7 +141,8 @@ impl Server {
             let gone = |id: &&carillon_tenant::TenantId| !tenants.iter().any(|tenant| tenant.tenant_id == **id);
             let removals = state.applied.iter().map(|applied| &applied.tenant_id).filter(gone).cloned().collect();
             let (protocol_version, base_digest) = (PROTOCOL_VERSION, state.digest);
-            let delta = Delta { protocol_version, position: state.position, base_digest, upserts: tenants.to_vec(), removals };
+            let delta =
+                Delta { protocol_version, position: state.position, base_digest, upserts: tenants.to_vec(), removals, moved: Vec::new() };
             self.ask(reqwest::Method::PATCH, DELTA_PATH, &delta).await
         } else {
             let fleet = FleetSettings { session_key: vec![7; 32].into() };

@@ -6,6 +6,7 @@ mod changes;
 mod classes;
 mod definition;
 mod failures;
+mod fleets;
 mod generated;
 mod install;
 mod keys;

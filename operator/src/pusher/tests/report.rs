@@ -19,7 +19,11 @@ impl Board {
         let (fleet, receiver) = watch::channel(Some(Arc::new(vec![pod])));
         let listener = status_api::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let source = Source { replica: "operator-0".to_owned(), desired: operator.desired.subscribe(), fleet: receiver };
+        let source = Source {
+            replica: "operator-0".to_owned(),
+            desired: [(FleetName::default(), operator.desired.subscribe())].into(),
+            fleet: receiver,
+        };
         tokio::spawn(status_api::serve(listener, source, shutdown.clone()));
         Self { address, fleet, shutdown }
     }
