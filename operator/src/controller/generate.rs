@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
+use carillon_tenant::TenantMessage;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Resource, ResourceExt, api::PartialObjectMeta};
 use tokio::time::Instant;
 
 use super::{Controller, Done};
 use crate::{
-    acks::Standing,
+    acks::{Ledger, Standing},
     events::News,
     generate::{GenerateArgs, Made, Order, carry_out, secret_name},
     index::Look,
@@ -91,11 +92,7 @@ impl Controller {
                 }
                 Look::Now(order) => self.start(term, *order),
                 Look::Pods(message, order) => {
-                    let runs = |ledger: &crate::acks::Ledger| {
-                        ledger.standing(&message.tenant_id, message.config_version.as_str()) == Standing::Programmed
-                    };
-                    // Without any pod nobody can say that it would take them.
-                    if !self.pushers.is_empty() && self.pushers.values().all(|pusher| runs(&pusher.ledger)) {
+                    if self.verified_everywhere(&key, &message) {
                         self.start(term, *order);
                     } else {
                         self.generating.announcing.insert(key);
@@ -103,6 +100,17 @@ impl Controller {
                 }
             }
         }
+    }
+
+    /// Whether every pod that serves the tenant verifies by the keys of `message`. Without any pod nobody can say that.
+    fn verified_everywhere(&self, key: &ObjectKey, message: &TenantMessage) -> bool {
+        let (id, version) = (&message.tenant_id, message.config_version.as_str());
+        let verifies = |ledger: &Ledger| ledger.standing(id, version) == Standing::Programmed;
+        // A fleet that the tenant is leaving serves it until another does.
+        let serves = |ledger: &Ledger| matches!(ledger.runs(id), Some(Some(_)));
+        let mut pods = self.pods_of(key).peekable();
+        let programmed = pods.peek().is_some() && pods.all(|pusher| verifies(&pusher.ledger));
+        programmed && self.pushers.values().all(|pusher| verifies(&pusher.ledger) || !serves(&pusher.ledger))
     }
 
     fn start(&mut self, term: &Term, order: Order) {
