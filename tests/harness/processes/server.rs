@@ -91,6 +91,10 @@ impl Server {
         self.logs.last().and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default()
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.process.as_ref().and_then(Child::id).expect("the server runs")
+    }
+
     pub(super) fn number(&self) -> usize {
         self.number
     }
@@ -129,7 +133,7 @@ impl Server {
     }
 
     async fn signal(&self, signal: &str) {
-        let id = self.process.as_ref().and_then(Child::id).expect("the server runs").to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().await.expect("kill runs").success());
     }
 
@@ -154,6 +158,10 @@ impl Server {
             self.ask(reqwest::Method::PUT, SNAPSHOT_PATH, &snapshot).await
         };
         assert!(answer.rejected.is_empty(), "{answer:?}");
+    }
+
+    pub(super) async fn state(&self) -> State {
+        self.ask(reqwest::Method::GET, STATE_PATH, &()).await
     }
 
     pub(super) async fn usage(&self) -> UsageReport {
