@@ -61,7 +61,9 @@ pub fn applying(api: &ApiServer, object: &Value) -> impl Future<Output = Result<
     async move {
         let answer = request.send().await.with_context(|| format!("apply {path}"))?;
         let status = answer.status();
-        ensure!(status.is_success(), "apply {path}: {status} {}", answer.text().await.unwrap_or_default());
+        // An answer that nobody reads resets its stream, and a connection with a thousand resets is closed.
+        let text = answer.text().await.with_context(|| format!("apply {path}"))?;
+        ensure!(status.is_success(), "apply {path}: {status} {text}");
         Ok(())
     }
 }
