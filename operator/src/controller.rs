@@ -342,6 +342,7 @@ impl Controller {
         self.judge(&mut tenants, &mut keep, now);
         self.trails.published(position, tenants.len(), keep.len(), self.pushers.len());
         let desired = Desired::new(position, FleetSettings { session_key }, tenants, keep).releasing(self.fuse.released().clone());
+        let desired = desired.following(self.parts.desired.borrow().as_deref());
         self.parts.desired.send_replace(Some(Arc::new(desired)));
     }
 }

@@ -13,7 +13,11 @@ impl Ledger {
         let known = record.known.as_ref()?;
         let stays =
             |tenant: &TenantId| desired.tenants.contains_key(tenant) || desired.keep.contains(tenant) || desired.released.contains(tenant);
-        let removals: Vec<_> = known.applied.keys().filter(|tenant| !stays(tenant)).cloned().collect();
+        let goes = |tenant: &&TenantId| !stays(tenant);
+        let removals: Vec<_> = match known.behind(desired) {
+            Some((_, gone)) => gone.iter().filter(goes).cloned().collect(),
+            None => known.applied.keys().filter(goes).cloned().collect(),
+        };
         too_many(removals.len(), known.applied.len()).then_some(removals)
     }
 }
