@@ -91,6 +91,13 @@ bench: debian-test ## Carillon beside bare socketioxide and Node, and what quota
 	$(CARGO) build --release --locked -p carillon-cli -p carillon-bench
 	target/release/carillon-bench $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: debian-test ## What 1,000 and 10,000 tenants cost the operator and 20 servers (about ten minutes)
+	$(call say,building for the benchmark)
+	$(CLUSTER) build >/dev/null
+	$(CARGO) build --release --locked -p carillon-server -p carillon-operator -p carillon-bench
+	tests/own-network "$${CARGO_TARGET_DIR:-target}/release/carillon-bench" scale $(ARGS)
+
 .PHONY: cluster-up
 cluster-up: ## A real Kubernetes on this machine (about seven minutes the first time)
 	$(CLUSTER) up 2

@@ -6,11 +6,11 @@ mod removals;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use carillon_tenant::{
-    ConfigVersion, Epoch, Position, TenantId,
+    ConfigVersion, Epoch, Position, TenantId, TenantMessage,
     push::{Answer, CertificatesInForce, Delta, PROTOCOL_VERSION, Rejected, State, digest},
 };
 use tokio::time::Instant;
@@ -45,6 +45,11 @@ struct Known {
     applied: BTreeMap<TenantId, Running>,
     rejected: BTreeMap<TenantId, Rejected>,
     certificates: Option<CertificatesInForce>,
+    /// The digest of `applied`, where it is known.
+    digest: Option<String>,
+    /// The serial number of the state that the pod runs exactly, with no tenant more, less or otherwise: what differs from the state
+    /// after it is known without a look at all tenants.
+    exact: Option<u64>,
 }
 
 /// What a pod runs of a tenant, and since when that is known.
@@ -60,7 +65,18 @@ impl Known {
     }
 
     fn digest(&self) -> String {
-        digest(self.applied.iter().map(|(tenant, running)| (tenant, &running.version)))
+        self.digest.clone().unwrap_or_else(|| digest(self.applied.iter().map(|(tenant, running)| (tenant, &running.version))))
+    }
+
+    /// Tenants that the pod may run otherwise than `desired` says, and those that it may run although they are gone; `None`: any.
+    fn behind<'a>(&self, desired: &'a Desired) -> Option<(&'a [TenantId], &'a [TenantId])> {
+        self.exact.and_then(|serial| desired.since(serial))
+    }
+
+    /// Notes that the pod runs exactly `desired`, if it does, once it is known to run whatever it should and did not refuse.
+    fn arrive(&mut self, desired: &Desired) {
+        let exactly = self.rejected.is_empty() && self.applied.len() == desired.tenants.len();
+        self.exact = exactly.then(|| desired.serial());
     }
 }
 
@@ -166,6 +182,8 @@ impl Ledger {
             }
         }
         let all = healed || same_boot.is_none();
+        let same = same_boot.as_ref().filter(|_| touched.is_empty());
+        let (known_digest, exact) = same.map(|before| (before.digest.clone(), before.exact)).unwrap_or_default();
         record.known = Some(Known {
             boot_id: state.boot_id,
             programmed: state.programmed,
@@ -174,6 +192,8 @@ impl Ledger {
             applied,
             rejected: same_boot.map(|before| before.rejected).unwrap_or_default(),
             certificates: state.certificates,
+            digest: known_digest,
+            exact,
         });
         if all { Touched::All } else { Touched::Only(touched) }
     }
@@ -201,20 +221,31 @@ impl Ledger {
     /// What the pod should be sent so that it runs `desired`; `None` when it does. What it refused is not sent again. One that was pushed
     /// nothing in this epoch is sent what differs even if that is nothing: it must take no more from the leader before.
     pub fn plan(&self, desired: &Desired) -> Option<Plan> {
-        let record = self.lock();
-        let known = record.known.as_ref()?;
+        let mut record = self.lock();
+        let Record { known, again, .. } = &mut *record;
+        let known = known.as_mut()?;
         if !known.programmed || known.fleet_digest.as_ref() != Some(&desired.fleet_digest) {
             return Some(Plan::Snapshot);
         }
-        let wanted = desired.tenants.iter().filter(|(tenant, message)| {
+        let wanted = |(tenant, message): &(&TenantId, &Arc<TenantMessage>)| {
             let version = &message.config_version;
             let refused = || known.rejected.get(*tenant).is_some_and(|rejected| rejected.config_version == *version);
-            record.again.contains(*tenant) || known.version(tenant) != Some(version) && !refused()
-        });
-        let upserts: Vec<_> = wanted.map(|(_, message)| carillon_tenant::TenantMessage::clone(message)).collect();
-        let unwanted = known.applied.keys().filter(|tenant| !desired.tenants.contains_key(*tenant) && !desired.keep.contains(*tenant));
-        let removals: Vec<_> = unwanted.cloned().collect();
+            again.contains(*tenant) || known.version(tenant) != Some(version) && !refused()
+        };
+        let unwanted = |tenant: &&TenantId| !desired.tenants.contains_key(*tenant) && !desired.keep.contains(*tenant);
+        let message = |(_, message): (&TenantId, &Arc<TenantMessage>)| TenantMessage::clone(message);
+        let (upserts, removals): (Vec<_>, Vec<_>) = match known.behind(desired) {
+            Some((differs, gone)) => {
+                let looked_at: BTreeSet<_> = differs.iter().chain(again.iter()).collect();
+                let found = looked_at.into_iter().filter_map(|tenant| desired.tenants.get_key_value(tenant));
+                (found.filter(wanted).map(message).collect(), gone.iter().filter(unwanted).cloned().collect())
+            }
+            None => {
+                (desired.tenants.iter().filter(wanted).map(message).collect(), known.applied.keys().filter(unwanted).cloned().collect())
+            }
+        };
         if upserts.is_empty() && removals.is_empty() && known.position.epoch >= desired.position.epoch {
+            known.arrive(desired);
             return None;
         }
         let base_digest = known.digest();
@@ -236,6 +267,7 @@ impl Ledger {
         // The pod's own state changes, also when there is no tenant to tell of.
         let first = !known.programmed;
         known.position = desired.position;
+        (known.digest, known.exact) = (None, None);
         let mut touched = Vec::new();
         let mut asked: BTreeMap<&TenantId, &ConfigVersion> = BTreeMap::new();
         match plan {
@@ -280,10 +312,17 @@ impl Ledger {
                 known.rejected.insert(rejected.tenant_id.clone(), rejected);
             }
         }
-        let fits = asked.is_empty() && known.digest() == answer.digest;
-        if !fits {
+        if !asked.is_empty() {
             return Err(Trouble::Malformed);
         }
+        known.arrive(desired);
+        // The same for all pods that run the same: it is computed once.
+        let fits = if known.exact.is_some() { desired.digest() == answer.digest } else { known.digest() == answer.digest };
+        if !fits {
+            known.exact = None;
+            return Err(Trouble::Malformed);
+        }
+        known.digest = Some(answer.digest);
         *trouble = None;
         *troubled = None;
         *heard = Some(now);
@@ -345,5 +384,7 @@ impl Ledger {
     }
 }
 
+#[cfg(test)]
+mod steps;
 #[cfg(test)]
 mod tests;

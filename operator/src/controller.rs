@@ -382,7 +382,8 @@ impl Controller {
             let Some(output) = self.parts.outputs.get(&fleet) else { continue };
             let settings = FleetSettings { session_key: session_key.clone() };
             let desired = Desired::new(position, settings, share.tenants, share.keep).releasing(self.fuses.released(&fleet));
-            output.desired.send_replace(Some(Arc::new(desired.beside_others(share.guests, Arc::clone(&carried)))));
+            let desired = desired.beside_others(share.guests, Arc::clone(&carried)).following(output.desired.borrow().as_deref());
+            output.desired.send_replace(Some(Arc::new(desired)));
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use carillon_tenant::{
     Position, TenantId, TenantMessage,
-    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot},
+    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot, digest},
 };
 use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
@@ -36,8 +39,21 @@ pub struct Desired {
     pub guests: BTreeSet<TenantId>,
     /// Tenants that some fleet carries: none of them is lost to its clients when this one drops it. Empty when there is one fleet.
     pub carried: Arc<BTreeSet<TenantId>>,
+    /// Tells it from every other that this process made.
+    serial: u64,
+    step: Option<Step>,
+    digest: OnceLock<String>,
     /// By version of the protocol.
     snapshots: Mutex<BTreeMap<u32, Arc<Encoded>>>,
+}
+
+/// What differs from the state before. Found once, for all pods.
+#[derive(Debug)]
+struct Step {
+    /// The serial number of the state before.
+    from: u64,
+    differs: Vec<TenantId>,
+    gone: Vec<TenantId>,
 }
 
 impl Desired {
@@ -48,8 +64,54 @@ impl Desired {
         tenants: BTreeMap<TenantId, Arc<TenantMessage>>,
         keep: BTreeSet<TenantId>,
     ) -> Self {
-        let (released, guests, carried) = (BTreeSet::new(), BTreeSet::new(), Arc::default());
-        Self { position, fleet_digest: fleet.digest(), fleet, tenants, keep, released, guests, carried, snapshots: Mutex::default() }
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        Self {
+            position,
+            fleet_digest: fleet.digest(),
+            fleet,
+            tenants,
+            keep,
+            released: BTreeSet::new(),
+            guests: BTreeSet::new(),
+            carried: Arc::default(),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            step: None,
+            digest: OnceLock::new(),
+            snapshots: Mutex::default(),
+        }
+    }
+
+    /// The same, knowing what differs from `before`: a pod that runs exactly that is brought here without a look at all other tenants.
+    pub fn following(self, before: Option<&Self>) -> Self {
+        let step = before.map(|before| {
+            let same = |tenant: &TenantId, message: &Arc<TenantMessage>| {
+                let before = before.tenants.get(tenant);
+                before.is_some_and(|before| Arc::ptr_eq(before, message) || before.config_version == message.config_version)
+            };
+            let differs =
+                self.tenants.iter().filter(|(tenant, message)| !same(tenant, message)).map(|(tenant, _)| tenant.clone()).collect();
+            let gone = before.tenants.keys().filter(|tenant| !self.tenants.contains_key(*tenant)).cloned().collect();
+            Step { from: before.serial, differs, gone }
+        });
+        Self { step, ..self }
+    }
+
+    /// Tells it from every other that this process made.
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// What differs, and what is gone, since the state of that serial number; `None` when that is not known.
+    pub fn since(&self, serial: u64) -> Option<(&[TenantId], &[TenantId])> {
+        if serial == self.serial {
+            return Some((&[], &[]));
+        }
+        self.step.as_ref().filter(|step| step.from == serial).map(|step| (&step.differs[..], &step.gone[..]))
+    }
+
+    /// The digest of all tenants: that of a pod which runs them and nothing else. Costs milliseconds the first time.
+    pub fn digest(&self) -> &str {
+        self.digest.get_or_init(|| digest(self.tenants.iter().map(|(tenant, message)| (tenant, &message.config_version))))
     }
 
     /// The same, with what someone said is to go.

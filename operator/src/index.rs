@@ -176,7 +176,8 @@ impl Index {
         let mut entry = match before {
             Some(before) => before.succeeded_by(object),
             None => Entry {
-                status: object.status.clone(),
+                // Moved, not copied: with many tenants statuses are most of the memory.
+                status: object.status.take(),
                 object,
                 problems: Vec::new(),
                 good: None,
@@ -436,10 +437,11 @@ impl Entry {
         }
     }
 
-    fn succeeded_by(mut self, object: TenantObject) -> Self {
+    fn succeeded_by(mut self, mut object: TenantObject) -> Self {
         let seen = object.resource_version.parse().ok();
+        let status = object.status.take();
         if self.written.is_none() || seen >= self.written {
-            self.status.clone_from(&object.status);
+            self.status = status;
         }
         Self { object, ..self }
     }

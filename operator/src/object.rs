@@ -56,7 +56,7 @@ pub struct TenantObject {
     pub tenant_id: Result<TenantId, Rejection>,
     /// The spec, or why it can't be read.
     pub spec: Result<Arc<RealtimeTenantSpec>, Rejection>,
-    /// The status, when there is one that can be read.
+    /// The status, when there is one that can be read. The index takes it out.
     pub status: Option<RealtimeTenantStatus>,
 }
 

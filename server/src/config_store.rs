@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
-    Change, Code, ConfigVersion, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
+    Change, Code, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
     protocol::Versions,
     push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
@@ -57,9 +57,13 @@ struct Heard {
 #[derive(Debug, Default)]
 pub struct View {
     tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// Their ids, in order.
+    ids: Arc<[TenantId]>,
+    /// The digest of what they run, as it was computed when this view was put in force.
+    digest: String,
     /// Names of claims that hold a tenant id somewhere, the usual one first.
-    tenant_claims: Vec<String>,
-    origins: OriginIndex,
+    tenant_claims: Arc<[String]>,
+    origins: Arc<OriginIndex>,
     /// Tenants that were here and are carried by another fleet now, each with the claim that holds its id: their clients are to look again.
     moved: HashMap<TenantId, String>,
     /// What all servers share; `None` until the first snapshot.
@@ -154,7 +158,8 @@ impl ConfigStore {
             programmed: view.settings.is_some(),
             position,
             fleet_digest: view.settings.as_ref().map(carillon_tenant::push::FleetSettings::digest),
-            digest: digest_of(&view),
+            // Not the one that was computed before: who asks for this looks for what has drifted.
+            digest: digest_of(&view.tenants, &view.ids),
             applied: view.tenants.values().map(|tenant| applied(tenant)).collect(),
             certificates: self.certificates().map(|certificates| certificates.report()),
         }
@@ -214,7 +219,7 @@ impl ConfigStore {
         let _applying = self.0.applying.lock().expect("no panic under this lock");
         self.advance(delta.position)?;
         let view = self.view();
-        if view.settings.is_none() || digest_of(&view) != delta.base_digest {
+        if view.settings.is_none() || view.digest != delta.base_digest {
             return Err(ConflictCode::BaseDigest);
         }
         drop(view);
@@ -262,12 +267,19 @@ impl ConfigStore {
                 }
             }
         }
-        let mut reconfigured = Vec::new();
+        // One tenant's change costs little beside many: what it leaves as it is, is not collected anew.
+        let (mut reconfigured, mut added, mut looked_up_alike) = (Vec::new(), false, true);
         for config in changed {
             tracing::info!(change = %Change(&config.id, &config.version), tenant = %config.id, version = %config.version, suspended = config.suspended, "configuration applied");
             match tenants.get(&config.id) {
-                Some(tenant) => reconfigured.push((tenant.clone(), config)),
-                None => _ = tenants.insert(config.id.clone(), Tenant::new(config, metrics.clone(), fleet.clone())),
+                Some(tenant) => {
+                    looked_up_alike &= is_looked_up_alike(&tenant.config(), &config);
+                    reconfigured.push((tenant.clone(), config));
+                }
+                None => {
+                    added = true;
+                    tenants.insert(config.id.clone(), Tenant::new(config, metrics.clone(), fleet.clone()));
+                }
             }
         }
         let removed: Vec<_> = removals.iter().filter_map(|id| tenants.remove(id)).collect();
@@ -283,13 +295,17 @@ impl ConfigStore {
             }
             elsewhere.insert(tenant.id.clone(), tenant.config().jwt.tenant_claim.clone());
         }
-        let claims = tenants.values().map(|tenant| tenant.config().jwt.tenant_claim.clone());
-        let claims: BTreeSet<_> = claims.chain(elsewhere.values().cloned()).collect();
-        let mut tenant_claims: Vec<_> = claims.into_iter().collect();
-        tenant_claims.sort_by_key(|claim| claim != "tenant_id");
-        let origins = OriginIndex::new(frontend, tenants.values().map(|tenant| tenant.config()));
-        let after =
-            Arc::new(View { tenants, tenant_claims, origins, moved: elsewhere, settings: settings.or_else(|| before.settings.clone()) });
+        let same_tenants = !added && removed.is_empty() && before.settings.is_some();
+        let ids = if same_tenants { before.ids.clone() } else { in_order(&tenants) };
+        let (tenant_claims, origins) = if same_tenants && looked_up_alike && elsewhere.len() == before.moved.len() {
+            (before.tenant_claims.clone(), before.origins.clone())
+        } else {
+            let origins = OriginIndex::new(frontend, tenants.values().map(|tenant| tenant.config()));
+            (claims_of(&tenants, &elsewhere), Arc::new(origins))
+        };
+        let digest = digest_of(&tenants, &ids);
+        let settings = settings.or_else(|| before.settings.clone());
+        let after = Arc::new(View { tenants, ids, digest: digest.clone(), tenant_claims, origins, moved: elsewhere, settings });
         metrics.config_tenants.set(i64::try_from(after.tenants.len()).unwrap_or(i64::MAX));
         view.store(after.clone());
         for tenant in removed {
@@ -298,7 +314,7 @@ impl ConfigStore {
             if moved { tenant.send_elsewhere() } else { tenant.close() }
         }
         self.hear();
-        Answer { boot_id: boot_id.clone(), digest: digest_of(&after), applied: accepted, rejected }
+        Answer { boot_id: boot_id.clone(), digest, applied: accepted, rejected }
     }
 
     fn hear(&self) {
@@ -314,8 +330,28 @@ fn applied(tenant: &Tenant) -> Applied {
     Applied { tenant_id: tenant.id.clone(), config_version: tenant.config().version.clone() }
 }
 
-fn digest_of(view: &View) -> String {
-    let versions: Vec<(TenantId, ConfigVersion)> =
-        view.tenants.values().map(|tenant| (tenant.id.clone(), tenant.config().version.clone())).collect();
-    digest(versions.iter().map(|(id, version)| (id, version)))
+fn in_order(tenants: &HashMap<TenantId, Arc<Tenant>>) -> Arc<[TenantId]> {
+    let mut ids: Vec<_> = tenants.keys().cloned().collect();
+    ids.sort_unstable();
+    ids.into()
+}
+
+fn claims_of(tenants: &HashMap<TenantId, Arc<Tenant>>, elsewhere: &HashMap<TenantId, String>) -> Arc<[String]> {
+    let claims = tenants.values().map(|tenant| tenant.config().jwt.tenant_claim.clone());
+    let claims: BTreeSet<_> = claims.chain(elsewhere.values().cloned()).collect();
+    let mut claims: Vec<_> = claims.into_iter().collect();
+    claims.sort_by_key(|claim| claim != "tenant_id");
+    claims.into()
+}
+
+/// True when nothing that is collected over all tenants differs.
+fn is_looked_up_alike(before: &TenantConfig, after: &TenantConfig) -> bool {
+    before.origins == after.origins && before.jwt.tenant_claim == after.jwt.tenant_claim
+}
+
+/// The digest of what `tenants` run now; `ids` are theirs, in order.
+fn digest_of(tenants: &HashMap<TenantId, Arc<Tenant>>, ids: &[TenantId]) -> String {
+    let configs: Vec<Arc<TenantConfig>> =
+        ids.iter().filter_map(|id| tenants.get(id)).map(|tenant| Guard::into_inner(tenant.config())).collect();
+    digest(configs.iter().map(|config| (&config.id, &config.version)))
 }

@@ -287,7 +287,11 @@ pub struct PushError {
 
 /// The digest of a set of tenants and versions: SHA-256 in hex over its sorted lines `tenant version`.
 pub fn digest<'a>(applied: impl IntoIterator<Item = (&'a TenantId, &'a ConfigVersion)>) -> String {
-    let sorted: BTreeMap<_, _> = applied.into_iter().collect();
+    let mut sorted: Vec<_> = applied.into_iter().collect();
+    // Most often they come in order.
+    if !sorted.is_sorted_by(|(before, _), (after, _)| before < after) {
+        sorted = sorted.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
+    }
     let mut hash = Sha256::new();
     for (tenant, version) in sorted {
         hash.update(tenant.as_str());

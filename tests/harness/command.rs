@@ -33,9 +33,13 @@ pub async fn operator_binary() -> PathBuf {
 async fn programs() -> &'static Path {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     let build = async {
-        // Tests stand in <target>/<profile>/deps.
-        let test = env::current_exe().expect("this process has a binary");
-        let profile = test.ancestors().nth(2).expect("tests stand in the target folder");
+        // Tests stand in <target>/<profile>/deps, the benchmark beside the programs that were built with it.
+        let this = env::current_exe().expect("this process has a binary");
+        let folder = this.parent().expect("programs stand in folders");
+        if !folder.ends_with("deps") {
+            return folder.to_owned();
+        }
+        let profile = folder.parent().expect("tests stand in the target folder");
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // As a part of the whole workspace's tests, which this binary is, too: any other selection builds every dependency again. A
         // program is built with the tests of its crate: `cli` are those of `carillon`, `http` those of `carillon-server`,

@@ -73,6 +73,15 @@ impl Operator {
         operator
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("it was not awaited yet")
+    }
+
     /// Pauses it: SIGSTOP.
     pub async fn pause(&self) {
         self.signal("-STOP").await;
@@ -104,6 +113,11 @@ impl Operator {
         self.page("/metrics").await.map(|(_, text)| metrics::sum(&text, sample))
     }
 
+    /// The file it writes to.
+    pub fn log_file(&self) -> &Path {
+        &self.log
+    }
+
     /// What it has written so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -115,7 +129,7 @@ impl Operator {
     }
 
     async fn signal(&self, signal: &str) {
-        let id = self.process.id().expect("it was not awaited yet").to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().await.expect("kill runs").success());
     }
 }

@@ -15,7 +15,11 @@ impl Ledger {
         let stays = |tenant: &TenantId| {
             tenants.contains_key(tenant) || [keep, released, &**carried].into_iter().any(|tenants| tenants.contains(tenant))
         };
-        let removals: Vec<_> = known.applied.keys().filter(|tenant| !stays(tenant)).cloned().collect();
+        let goes = |tenant: &&TenantId| !stays(tenant);
+        let removals: Vec<_> = match known.behind(desired) {
+            Some((_, gone)) => gone.iter().filter(goes).cloned().collect(),
+            None => known.applied.keys().filter(goes).cloned().collect(),
+        };
         too_many(removals.len(), known.applied.len()).then_some(removals)
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     client::Broadcasts,
     neighbour::{Disturb, Neighbour},
     peers::Peer,
+    scale,
 };
 
 /// Measures what a connection, its memory and a delivery cost on Carillon and on what it replaces.
@@ -36,6 +37,8 @@ pub enum Command {
     /// Be the tenant that goes beyond its limits in the phase `fairness`: the program starts itself this way.
     #[command(hide = true)]
     Disturb(Disturb),
+    /// Measure what many tenants cost the operator and the servers: `make bench-scale`, which makes the network it needs
+    Scale(scale::Options),
 }
 
 /// A group of measurements that share server processes.

@@ -15,6 +15,7 @@ mod peers;
 mod phases;
 mod process;
 mod report;
+mod scale;
 mod server;
 
 use std::{process::ExitCode, time::Instant};
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match command_line.command {
         Some(Command::ServeBare(options)) => bare::serve(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Disturb(options)) => neighbour::disturb(options).map(|()| ExitCode::SUCCESS),
+        Some(Command::Scale(options)) => measure_scale(options),
         None => compare(command_line.options),
     };
     outcome.unwrap_or_else(|problem| {
@@ -64,6 +66,18 @@ fn compare(mut options: Options) -> Result<ExitCode> {
         report.write_json(file, &settings)?;
     }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure_scale(options: scale::Options) -> Result<ExitCode> {
+    ensure!(cfg!(not(debug_assertions)), "a debug build measures nothing of worth: use `make bench-scale`");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // All processes have ended by then: they are dropped with the measurement that started them.
+    runtime.block_on(async {
+        tokio::select! {
+            measured = scale::run(options) => measured.map(|()| ExitCode::SUCCESS),
+            interrupted = interruption() => interrupted.map(|()| ExitCode::from(130)),
+        }
+    })
 }
 
 async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Result<Report> {

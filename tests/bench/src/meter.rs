@@ -42,8 +42,8 @@ impl Meter {
     }
 }
 
-/// Nanosecond precision, ended threads included, unlike the ticks of /proc/PID/stat.
-fn cpu_time(processes: &[Pid]) -> Result<Duration> {
+/// What processes have used, in user and kernel mode. Nanosecond precision, ended threads included, unlike the ticks of /proc/PID/stat.
+pub fn cpu_time(processes: &[Pid]) -> Result<Duration> {
     let each = |&process| anyhow::Ok(Duration::from(clock_gettime(clock_getcpuclockid(process)?)?));
     processes.iter().map(each).sum::<Result<Duration>>().context("a server's CPU clock")
 }
@@ -60,8 +60,13 @@ fn busy_time(core: usize) -> Result<Duration> {
 
 /// Resident memory of a process, in KiB.
 pub fn resident_kib(process: Pid) -> Result<f64> {
+    memory_kib(process, "VmRSS")
+}
+
+/// Memory of a process as `field` of /proc/PID/status tells it, in KiB.
+pub fn memory_kib(process: Pid, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).context("a server's memory")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).with_context(|| format!("no {field}"))?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -52,6 +53,20 @@ impl ApiServer {
         let mut api = Self { host, binaries, folder, client, server: None, _etcd: etcd };
         api.restart().await;
         api
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// When it was killed.
+    pub fn id(&self) -> u32 {
+        self.server.as_ref().and_then(Child::id).expect("the API server runs")
+    }
+
+    /// A request of somebody who may do everything, not sent yet.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("https://{}:{API_PORT}{path}", self.host)).bearer_auth(TOKEN)
     }
 
     /// How it is found, and by whom: a kubeconfig.
@@ -104,13 +119,9 @@ impl ApiServer {
             "--authorization-mode=RBAC",
         ]);
         self.server = Some(spawn(command, path, "kube-apiserver"));
-        let url = format!("https://{}:{API_PORT}/readyz", self.host);
-        eventually_async(UP, "the API server is ready", async || {
-            let answer = self.client.get(&url).bearer_auth(TOKEN).send().await;
-            match answer {
-                Ok(answer) if answer.status().is_success() => Ok(()),
-                other => Err(format!("{other:?}; {}", end_of(&path.join("kube-apiserver.log")))),
-            }
+        eventually_async(UP, "the API server is ready", async || match self.request(Method::GET, "/readyz").send().await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            other => Err(format!("{other:?}; {}", end_of(&path.join("kube-apiserver.log")))),
         })
         .await;
     }

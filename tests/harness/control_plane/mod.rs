@@ -6,7 +6,10 @@
 mod api_server;
 mod way;
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use carillon_crds::definitions;
 use serde_json::{Value, json};
@@ -25,8 +28,10 @@ use crate::{
 };
 
 /// Where the operator finds server pods.
-const NAMESPACE: &str = "carillon";
+pub const NAMESPACE: &str = "carillon";
 const SERVICE: &str = "carillon-server-admin";
+/// Where servers listen to which nothing is to happen on the way.
+const PODS: Ipv4Addr = Ipv4Addr::new(10, 78, 255, 2);
 /// How many servers there are: as many as `cluster::Team` awaits.
 pub const SERVERS: usize = crate::cluster::REPLICAS;
 
@@ -52,14 +57,36 @@ impl ControlPlane {
     /// When the API server doesn't take the definitions.
     pub async fn start() -> Self {
         let (server, fleet) = tokio::join!(ApiServer::start(), Processes::start_for_an_operator(SERVERS));
-        let folder = Folder::new("control-plane");
-        fleet.authority().write_for_operator(folder.path());
-        fs::write(folder.path().join("key"), [7; 32]).expect("the test's folder takes files");
-        let api = Api::connect_by(Kubectl::new(server.kubectl(), server.kubeconfig())).await;
         let mut ways = Vec::new();
         for number in 0..SERVERS {
             ways.push(Way::to(fleet.admin(number), &fleet.authority()).await);
         }
+        let plane = Self::of(server, fleet, ways).await;
+        for number in 0..SERVERS {
+            plane.show(number, &format!("pod-{number}"), plane.ways[number].address()).await;
+        }
+        plane
+    }
+
+    /// The same with so many servers, and nothing on the ways to them.
+    ///
+    /// # Panics
+    ///
+    /// When the API server doesn't take the definitions.
+    pub async fn start_without_faults(servers: usize) -> Self {
+        let (server, fleet) = tokio::join!(ApiServer::start(), Processes::start_for_an_operator_at(PODS, servers));
+        let plane = Self::of(server, fleet, Vec::new()).await;
+        for number in 0..servers {
+            plane.show(number, &format!("pod-{number}"), plane.fleet.admin(number)).await;
+        }
+        plane
+    }
+
+    async fn of(server: ApiServer, fleet: Processes, ways: Vec<Way>) -> Self {
+        let folder = Folder::new("control-plane");
+        fleet.authority().write_for_operator(folder.path());
+        fs::write(folder.path().join("key"), [7; 32]).expect("the test's folder takes files");
+        let api = Api::connect_by(Kubectl::new(server.kubectl(), server.kubeconfig())).await;
         let plane = Self { api, server, fleet, ways, folder };
         plane.api.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})).await;
         for (name, yaml) in definitions() {
@@ -68,9 +95,6 @@ impl ControlPlane {
             let path = format!("/apis/carillon.dev/v1alpha1/{}", name.trim_end_matches(".yaml"));
             eventually(SLOW, "the API server knows the resource", async || if plane.api.serves(&path).await { Ok(()) } else { Err(()) })
                 .await;
-        }
-        for number in 0..SERVERS {
-            plane.show(number, &format!("pod-{number}"), plane.ways[number].address()).await;
         }
         plane
     }

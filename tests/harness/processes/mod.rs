@@ -12,7 +12,7 @@ use std::{
 
 use carillon_tenant::{
     TenantMessage,
-    push::{CertificatesInForce, TenantUsage},
+    push::{CertificatesInForce, State, TenantUsage},
 };
 
 use self::server::Server;
@@ -59,9 +59,14 @@ impl Processes {
 
     /// So many servers on a Redis of their own, which an operator is to program.
     pub async fn start_for_an_operator(count: usize) -> Self {
+        Self::start_for_an_operator_at(loopback::host(), count).await
+    }
+
+    /// The same with servers that listen on `host`.
+    pub async fn start_for_an_operator_at(host: Ipv4Addr, count: usize) -> Self {
         let redis = Redis::start().await;
         let url = redis.url();
-        let mut fleet = Self { redis: Some(redis), ..Self::prepare(url, count).await };
+        let mut fleet = Self { redis: Some(redis), host, ..Self::prepare(url, count).await };
         for number in 0..count {
             fleet.start_server(number).await;
         }
@@ -166,6 +171,20 @@ impl Processes {
     /// Lets a paused server go on: SIGCONT.
     pub async fn cont(&mut self, server: usize) {
         self.servers[server].cont().await;
+    }
+
+    /// A server's process.
+    ///
+    /// # Panics
+    ///
+    /// When it is away.
+    pub fn id(&self, server: usize) -> u32 {
+        self.servers[server].id()
+    }
+
+    /// What a server runs, as it tells an operator.
+    pub async fn state(&self, server: usize) -> State {
+        self.servers[server].state().await
     }
 
     /// Where clients find a server. That stays, whatever happens to it.

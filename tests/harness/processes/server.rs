@@ -92,6 +92,10 @@ impl Server {
         self.logs.last().and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default()
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.process.as_ref().and_then(Child::id).expect("the server runs")
+    }
+
     pub(super) fn number(&self) -> usize {
         self.number
     }
@@ -130,7 +134,7 @@ impl Server {
     }
 
     async fn signal(&self, signal: &str) {
-        let id = self.process.as_ref().and_then(Child::id).expect("the server runs").to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().await.expect("kill runs").success());
     }
 
@@ -163,8 +167,11 @@ impl Server {
     }
 
     pub(super) async fn certificates(&self) -> CertificatesInForce {
-        let state: State = self.ask(reqwest::Method::GET, STATE_PATH, &()).await;
-        state.certificates.expect("a server with an admin port tells its certificates")
+        self.state().await.certificates.expect("a server with an admin port tells its certificates")
+    }
+
+    pub(super) async fn state(&self) -> State {
+        self.ask(reqwest::Method::GET, STATE_PATH, &()).await
     }
 
     pub(super) async fn usage(&self) -> UsageReport {
