@@ -6,12 +6,18 @@ use anyhow::{Context, Result};
 use axum::http::Method;
 use carillon_tests::control_plane::ApiServer;
 use serde::Deserialize;
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use super::moment::Moment;
 
 /// How long a change may take to be told.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two watches.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// The version that a status told last to be in force on every pod, and when.
 #[derive(Clone, Debug)]
@@ -73,29 +79,23 @@ impl Object {
 impl Board {
     /// Begins to watch.
     pub async fn new(api: &ApiServer) -> Result<Self> {
+        // Each begins with everything there is.
         let request = api.request(Method::GET, "/apis/carillon.dev/v1alpha1/realtimetenants?watch=1");
-        let mut answer = request.send().await.context("watch the tenants")?.error_for_status()?;
         let (sender, told) = watch::channel(HashMap::<String, Told>::new());
+        let again = request.try_clone().context("a request without a body")?;
+        let mut answer = request.send().await.context("watch the tenants")?.error_for_status()?;
         let watching = tokio::spawn(async move {
-            let mut rest = Vec::new();
-            // It is watched for minutes, which no API server minds.
-            while let Ok(Some(chunk)) = answer.chunk().await {
-                let at = Moment::now();
-                rest.extend_from_slice(&chunk);
-                let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
-                let lines: Vec<u8> = rest.drain(..=end).collect();
-                let events = lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
-                let programmed: Vec<_> = events.filter_map(|event| event.object.programmed()).collect();
-                sender.send_if_modified(|told| {
-                    let mut news = false;
-                    for (name, version) in programmed {
-                        if told.get(&name).is_none_or(|told| told.version != version) {
-                            told.insert(name, Told { version, at });
-                            news = true;
-                        }
-                    }
-                    news
-                });
+            loop {
+                let mut rest = Vec::new();
+                while let Ok(Some(chunk)) = answer.chunk().await {
+                    rest.extend_from_slice(&chunk);
+                    take(&mut rest, &sender);
+                }
+                // The API server ends a watch that lags behind, and others for its own reasons.
+                sleep(RETRY).await;
+                let Some(request) = again.try_clone() else { return };
+                let Ok(next) = request.send().await else { return };
+                answer = next;
             }
         });
         Ok(Self { told, watching })
@@ -123,6 +123,25 @@ impl Board {
     pub fn versions(&self) -> HashMap<String, String> {
         self.told.borrow().iter().map(|(tenant, told)| (tenant.clone(), told.version.clone())).collect()
     }
+}
+
+/// Takes up whole lines of a watch.
+fn take(rest: &mut Vec<u8>, sender: &watch::Sender<HashMap<String, Told>>) {
+    let at = Moment::now();
+    let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { return };
+    let lines: Vec<u8> = rest.drain(..=end).collect();
+    let events = lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+    let programmed: Vec<_> = events.filter_map(|event| event.object.programmed()).collect();
+    sender.send_if_modified(|told| {
+        let mut news = false;
+        for (name, version) in programmed {
+            if told.get(&name).is_none_or(|told| told.version != version) {
+                told.insert(name, Told { version, at });
+                news = true;
+            }
+        }
+        news
+    });
 }
 
 impl Drop for Board {
