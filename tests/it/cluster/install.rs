@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use carillon_tests::{
     client::Client,
-    cluster::{self, Pod, Release, SLOW, Team, Tenant, clients_on_each, eventually, inflict, kubectl, publish, refused_by_each},
+    cluster::{
+        self, NAMESPACE, OPERATORS, Pod, Release, SLOW, Team, Tenant, clients_on_each, eventually, inflict, kubectl, publish,
+        refused_by_each,
+    },
     http, node,
     polling::{Polling, path},
     tenants::secret_of,
@@ -23,7 +26,11 @@ async fn server_pods_are_ready_when_they_are_programmed_and_not_before() {
     kubectl(&["delete", "rtt", "--all", "--all-namespaces", "--timeout=60s"]).await;
     release.uninstall().await;
 
-    release.install(&["operator.replicas=0"]).await;
+    // The operator makes what servers start with, and then it goes, and they have to start anew.
+    release.install(&["bootConfig.enabled=false"]).await;
+    release.all_ready().await;
+    release.scale_operator(0).await;
+    kubectl(&["--namespace", NAMESPACE, "delete", "pods", "--selector", "app.kubernetes.io/component=server"]).await;
     let pods = eventually(SLOW, "server pods wait to be programmed", async || {
         let pods = release.pods().await;
         for pod in &pods {
@@ -41,7 +48,7 @@ async fn server_pods_are_ready_when_they_are_programmed_and_not_before() {
     }
     unprogrammed_refuse(&pods).await;
 
-    release.install(&[]).await;
+    release.scale_operator(OPERATORS).await;
     let ready = release.all_ready().await;
     assert_eq!(uids(&ready), uids(&pods), "the same pods");
     assert!(ready.iter().all(|pod| pod.restarts == 0), "{ready:?}");
@@ -53,6 +60,8 @@ async fn server_pods_are_ready_when_they_are_programmed_and_not_before() {
     let operator = release.operator().await;
     assert_eq!(operator.metric("carillon_operator_pushes_total").await, 3.0, "one snapshot for each pod");
     assert_eq!(operator.metric(r#"carillon_operator_pods{state="programmed"}"#).await, 3.0);
+    release.install(&[]).await;
+    release.all_ready().await;
 }
 
 /// Clients are told to come again: no answer of such a pod is final.

@@ -31,7 +31,11 @@ pub async fn measure(options: &Options, tenants: usize) -> Result<Figures> {
     let (begin, before) = (Instant::now(), Writes::count(&site.plane.server).await?);
     create(&site.plane.server, tenants).await?;
     while site.board.in_force() < tenants {
-        ensure!(begin.elapsed() < CREATION_PATIENCE * (1 + u32::try_from(tenants / 1000)?), "only {} tenants are in force", site.board.in_force());
+        ensure!(
+            begin.elapsed() < CREATION_PATIENCE * (1 + u32::try_from(tenants / 1000)?),
+            "only {} tenants are in force",
+            site.board.in_force()
+        );
         sleep(LOOK_INTERVAL).await;
     }
     figures.add(Row::Creation, begin.elapsed().as_secs_f64());
