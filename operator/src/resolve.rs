@@ -107,7 +107,8 @@ pub async fn resolve(client: Client, job: &Job, arguments: &GenerateArgs) -> kub
             Some(secret) => secret,
             None => api.get_opt(&name).await?,
         };
-        let want = Want { endpoint: arguments.public_url.clone(), ..want.clone() };
+        let fleet = job.class.as_ref().ok().and_then(Option::as_ref).map(|class| class.fleet.clone()).unwrap_or_default();
+        let want = Want { endpoint: arguments.endpoint(&fleet).cloned(), ..want.clone() };
         generated = Some(Seen::of(secret.as_ref(), &job.uid, &want, arguments.enabled, Timestamp::now()));
         found.insert(name, secret);
     }

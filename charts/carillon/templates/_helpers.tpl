@@ -18,33 +18,34 @@
 {{/* The Service through which the operator finds server pods. */}}
 {{- define "carillon.admin.name" -}}{{ include "carillon.server.name" . }}-admin{{- end -}}
 
-{{/* Where clients and backends reach the servers. */}}
-{{- define "carillon.publicUrl" -}}
-{{- if .Values.publicUrl -}}
-{{- .Values.publicUrl | trimSuffix "/" -}}
-{{- else if .Values.ingress.enabled -}}
-http{{ if .Values.ingress.tlsSecretName }}s{{ end }}://{{ .Values.ingress.host }}
+{{/* Where clients and backends reach the servers of a fleet. Takes (dict "root" $ "fleet" $fleet). */}}
+{{- define "carillon.fleet.publicUrl" -}}
+{{- if .fleet.publicUrl -}}
+{{- .fleet.publicUrl | trimSuffix "/" -}}
+{{- else if and .fleet.ingress.enabled .fleet.ingress.host -}}
+http{{ if .fleet.ingress.tlsSecretName }}s{{ end }}://{{ .fleet.ingress.host }}
 {{- else -}}
-http://{{ include "carillon.server.name" . }}.{{ .Release.Namespace }}.svc{{ if ne (int .Values.server.service.port) 80 }}:{{ .Values.server.service.port }}{{ end }}
+{{- $port := int .fleet.server.service.port -}}
+http://{{ .fleet.names.server }}.{{ .root.Release.Namespace }}.svc{{ if ne $port 80 }}:{{ $port }}{{ end }}
 {{- end -}}
 {{- end -}}
 
 {{/*
 Every fleet as a list: the default one, which `server` describes, and each of `fleets` on top of that. What templates need of one is here:
-  name, server (its values), ingress, names (server, admin, boot), component (what its labels are made of)
+  name, server (its values), ingress, publicUrl, names (server, admin, boot), component (what its labels are made of)
 */}}
 {{- define "carillon.fleets" -}}
 {{- $root := . -}}
 {{- $fullname := include "carillon.fullname" . -}}
-{{- $default := dict "name" "default" "server" .Values.server "ingress" .Values.ingress "component" "server" -}}
+{{- $default := dict "name" "default" "server" .Values.server "ingress" .Values.ingress "publicUrl" .Values.publicUrl "component" "server" -}}
 {{- $_ := set $default "names" (dict "server" (include "carillon.server.name" .) "admin" (include "carillon.admin.name" .) "boot" (include "carillon.bootConfig.secretName" .)) -}}
 {{- $fleets := list $default -}}
 {{- range $name, $overrides := .Values.fleets -}}
 {{- $overrides := default dict $overrides -}}
-{{- $server := mergeOverwrite (deepCopy $root.Values.server) (omit (deepCopy $overrides) "ingress") -}}
+{{- $server := mergeOverwrite (deepCopy $root.Values.server) (omit (deepCopy $overrides) "ingress" "publicUrl") -}}
 {{- $ingress := mergeOverwrite (deepCopy $root.Values.ingress) (dict "host" "" "tlsSecretName" "") (deepCopy (default dict $overrides.ingress)) -}}
 {{- $names := dict "server" (printf "%s-fleet-%s" $fullname $name) "admin" (printf "%s-admin-%s" $fullname $name) "boot" (printf "%s-boot-%s" $fullname $name) -}}
-{{- $fleets = append $fleets (dict "name" $name "server" $server "ingress" $ingress "component" "fleet-server" "names" $names) -}}
+{{- $fleets = append $fleets (dict "name" $name "server" $server "ingress" $ingress "publicUrl" $overrides.publicUrl "component" "fleet-server" "names" $names) -}}
 {{- end -}}
 {{- toYaml $fleets -}}
 {{- end -}}

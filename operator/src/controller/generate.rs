@@ -10,7 +10,7 @@ use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Resource, ResourceExt, api::PartialObjectMeta};
 use tokio::time::Instant;
 
-use super::{Controller, Done};
+use super::{Controller, Done, fleets::fleet_of};
 use crate::{
     acks::{Ledger, Standing},
     events::News,
@@ -84,7 +84,8 @@ impl Controller {
                 continue;
             }
             let wall = Timestamp::now();
-            match self.index.generated_look(&key, self.generating.arguments.public_url.as_ref(), wall) {
+            let endpoint = self.generating.arguments.endpoint(&fleet_of(&self.index, &key));
+            match self.index.generated_look(&key, endpoint, wall) {
                 Look::Nothing => {}
                 Look::At(end) => {
                     let wait = u64::try_from(end - wall.as_second()).unwrap_or_default().max(1);

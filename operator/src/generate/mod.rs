@@ -8,11 +8,11 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use carillon_crds::GenerateSpec;
 use carillon_tenant::{
-    Generated, GeneratedKeys, TenantId,
+    FleetName, Generated, GeneratedKeys, TenantId,
     generated::{self, Ledger},
 };
 use clap::Args;
@@ -33,17 +33,40 @@ pub struct GenerateArgs {
           require_equals = true, default_missing_value = "true")]
     pub enabled: bool,
 
-    /// Where clients and backends reach the servers, as in https://rt.example.com: it stands in those Secrets as `endpoint`. Default: none does.
-    #[arg(long = "public-url", env = "CARILLON_PUBLIC_URL", value_parser = public_url)]
-    pub public_url: Option<Arc<str>>,
+    /// Where clients and backends reach the servers of each fleet, with commas between them, as in default=https://rt.example.com: it stands
+    /// in the Secrets of the fleet's tenants as `endpoint`. Default: none does.
+    #[arg(long = "public-url", env = "CARILLON_PUBLIC_URLS", value_name = "FLEET=URL", value_delimiter = ',')]
+    pub public_urls: Vec<PublicUrl>,
 }
 
-fn public_url(text: &str) -> Result<Arc<str>, String> {
-    let url = text.trim_end_matches('/');
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && url.len() <= 512 && url.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(url.into()),
-        _ => Err("must be a URL that begins with https:// or http://, as in https://rt.example.com".to_owned()),
+impl GenerateArgs {
+    /// Where clients and backends reach the servers of `fleet`, where that is known.
+    pub fn endpoint(&self, fleet: &FleetName) -> Option<&Arc<str>> {
+        self.public_urls.iter().find(|url| url.fleet == *fleet).map(|url| &url.url)
+    }
+}
+
+/// Where a fleet's servers are reached: `FLEET=URL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    fleet: FleetName,
+    url: Arc<str>,
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (fleet, url) = text.trim().split_once('=').ok_or("write FLEET=URL, as in default=https://rt.example.com")?;
+        let fleet = FleetName::new(fleet).map_err(|error| format!("the name of a fleet {error}"))?;
+        let url = url.trim_end_matches('/');
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        match rest {
+            Some(rest) if !rest.is_empty() && url.len() <= 512 && url.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(Self { fleet, url: url.into() })
+            }
+            _ => Err(format!("fleet {fleet}: must be a URL that begins with https:// or http://, as in https://rt.example.com")),
+        }
     }
 }
 

@@ -247,9 +247,22 @@ fn the_secret_of_another_object_is_nobodys_business() {
 }
 
 #[test]
-fn a_public_url_is_one() {
-    assert_eq!(public_url("https://rt.example.com/").as_deref(), Ok("https://rt.example.com"));
-    for text in ["", "rt.example.com", "https://", "ftp://x", "https://a b"] {
-        assert!(public_url(text).is_err(), "{text}");
+fn each_fleet_has_its_own_endpoint() {
+    let public_urls = ["default=https://rt.example.com/", "noisy=http://noisy:8080"].map(|text| text.parse().unwrap()).into();
+    let arguments = GenerateArgs { enabled: true, public_urls };
+    let endpoint = |name: &str| arguments.endpoint(&FleetName::new(name).unwrap()).map(|url| url.to_string());
+    assert_eq!(endpoint("default").as_deref(), Some("https://rt.example.com"));
+    assert_eq!(endpoint("noisy").as_deref(), Some("http://noisy:8080"));
+    assert_eq!(endpoint("quiet"), None, "no address is better than another fleet's");
+    for text in [
+        "",
+        "https://rt.example.com",
+        "default=rt.example.com",
+        "default=https://",
+        "default=ftp://x",
+        "Default=https://a",
+        "default=https://a b",
+    ] {
+        assert!(text.parse::<PublicUrl>().is_err(), "{text}");
     }
 }
