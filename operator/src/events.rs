@@ -47,7 +47,9 @@ pub fn news(before: Option<&RealtimeTenantStatus>, after: &RealtimeTenantStatus,
         let same = then.is_some_and(|then| (&then.status, &then.reason, &then.message) == (&now.status, &now.reason, &now.message));
         let version = after.config_version.as_deref();
         if kind == ConditionType::Programmed && now.status == "True" {
-            if let Some(version) = version.filter(|version| Some(*version) != announced) {
+            // Who changed something while all was well sees that in the status at once. An Event for each such change would be a write more.
+            let waited = then.is_none_or(|then| then.status != "True");
+            if let Some(version) = version.filter(|version| waited && Some(*version) != announced) {
                 let note = format!("Every server pod runs version {version}.");
                 news.push(News { warning: false, reason: now.reason.clone(), note });
             }
@@ -165,6 +167,7 @@ mod tests {
             (None, programmed("1-a"), None, vec!["Normal Programmed"]),
             (Some(programmed("1-a")), programmed("1-a"), Some("1-a"), vec![]),
             (Some(programmed("1-a")), pending.clone(), Some("1-a"), vec![]),
+            (Some(programmed("1-a")), programmed("2-b"), Some("1-a"), vec![]),
             (Some(pending.clone()), programmed("2-b"), Some("1-a"), vec!["Normal Programmed"]),
             (Some(pending.clone()), programmed("2-b"), Some("2-b"), vec![]),
             (Some(programmed("1-a")), lost.clone(), Some("1-a"), vec!["Warning SecretNotFound"]),
