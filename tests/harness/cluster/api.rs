@@ -9,6 +9,7 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::{SLOW, eventually};
 use crate::{eventually::within_deadline, http};
 
 /// Who sets fields, as the API server notes it.
@@ -44,13 +45,20 @@ impl Kubectl {
 }
 
 impl Api {
-    /// Connects with the configuration that kubectl finds.
+    /// Connects with the configuration that kubectl finds, and waits until the API server is ready.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When there is no configuration, or the API server doesn't become ready.
     pub async fn connect() -> Self {
-        Self::connect_by(Kubectl { program: "kubectl".into(), kubeconfig: None }).await
+        let api = Self::connect_by(Kubectl { program: "kubectl".into(), kubeconfig: None }).await;
+        // Where it ended and was started again, one test may fail by that, but not all that follow.
+        eventually(SLOW, "the API server is ready", async || {
+            let (status, answer) = api.request(Method::GET, "/readyz", "text/plain", &Value::Null).await;
+            if status.is_success() { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        api
     }
 
     /// Connects by a program of the test's own.

@@ -72,6 +72,9 @@ impl Release {
         if !INSTALLED.load(Ordering::Relaxed) {
             release.install(&[]).await;
         }
+        // What a test that failed half-way has left scaled is not to fail all that follow.
+        release.scale("operator", OPERATORS).await;
+        release.scale("server", REPLICAS).await;
         release.all_ready().await;
         release
     }
@@ -136,8 +139,23 @@ impl Release {
     ///
     /// When that takes too long.
     pub async fn all_ready(&self) -> Vec<Pod> {
+        self.rolled_out("operator", OPERATORS).await;
+        self.rolled_out("server", REPLICAS).await;
         self.operators_ready(OPERATORS).await;
         self.servers_ready().await
+    }
+
+    /// Right after an upgrade the pods of before are still there, all of them, and ready.
+    async fn rolled_out(&self, component: &str, pods: usize) {
+        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-{component}");
+        eventually(SLOW, "what was asked for is rolled out", async || {
+            let Value::Object(mut deployment) = self.api.get(&path).await.expect("the chart has it") else { return Err(Value::Null) };
+            let status = deployment.remove("status").unwrap_or_default();
+            let seen = status["observedGeneration"] == deployment["metadata"]["generation"];
+            let all = ["replicas", "updatedReplicas", "availableReplicas"].iter().all(|count| status[*count] == pods);
+            if seen && all { Ok(()) } else { Err(status) }
+        })
+        .await;
     }
 
     /// Awaits that every server pod is ready, and no other is left.
@@ -228,8 +246,7 @@ impl Release {
     ///
     /// When the old ones don't end.
     pub async fn scale_operator(&self, pods: usize) {
-        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-operator/scale");
-        self.api.patch(&path, &json!({"spec": {"replicas": pods}})).await;
+        self.scale("operator", pods).await;
         self.operators_ready(pods).await;
         // Those that are ending are not counted there, but they may still act.
         eventually(SLOW, "the others have ended", async || {
@@ -259,7 +276,11 @@ impl Release {
 
     /// Runs `pods` server pods. A story that changes that leaves [`REPLICAS`] again.
     pub async fn scale_servers(&self, pods: usize) {
-        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-server/scale");
+        self.scale("server", pods).await;
+    }
+
+    async fn scale(&self, component: &str, pods: usize) {
+        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-{component}/scale");
         self.api.patch(&path, &json!({"spec": {"replicas": pods}})).await;
     }
 

@@ -257,11 +257,11 @@ async fn bad_classes_are_refused_with_the_field_and_what_helps() {
         "allowedNamespaces": {"matchLabels": {"team": "acme"}, "matchExpressions": expression("In", json!(["gold", ""]))},
     });
     let class = |spec: &Value| json!({"apiVersion": "carillon.dev/v1alpha1", "kind": "RealtimeTenantClass", "metadata": {"name": "any"}, "spec": spec});
-    for good in [json!({}), json!({"allowedNamespaces": {}}), full.clone()] {
+    for good in [json!({}), json!({"allowedNamespaces": {}}), json!({"fleet": "noisy"}), full.clone()] {
         api.try_create(&class(&good)).await.unwrap_or_else(|error| panic!("{good}: {error}"));
     }
     let cases: Vec<(&str, Value, &[&str])> = vec![
-        ("/fleet", json!("noisy"), &["spec.fleet"]),
+        ("/fleet", json!("Noisy fleet"), &["spec.fleet", "should match"]),
         ("/defaults/quotas/connections/max", json!(0), &["spec.defaults.quotas.connections.max", LIMIT]),
         ("/defaults/quotas/enforcement", json!("dryRun"), &["spec.defaults.quotas.enforcement", "Enforce", "DryRun"]),
         ("/ceilings/quotas/enforcement", json!("Enforce"), &["spec.ceilings.quotas.enforcement"]),

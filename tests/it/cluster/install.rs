@@ -59,7 +59,7 @@ async fn server_pods_are_ready_when_they_are_programmed_and_not_before() {
     }
     let operator = release.operator().await;
     assert_eq!(operator.metric("carillon_operator_pushes_total").await, 3.0, "one snapshot for each pod");
-    assert_eq!(operator.metric(r#"carillon_operator_pods{state="programmed"}"#).await, 3.0);
+    assert_eq!(operator.metric(r#"carillon_operator_pods{fleet="default",state="programmed"}"#).await, 3.0);
     release.install(&[]).await;
     release.all_ready().await;
 }

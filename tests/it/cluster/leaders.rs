@@ -56,7 +56,7 @@ async fn one_replica_leads_and_hands_over_when_it_goes() {
     .await;
     assert_eq!(epoch(&release).await, before.0 + 1);
     eventually(SOON, "it knows every pod, and every pod knows of it", async || {
-        let seen = follower.metric(r#"carillon_operator_pods{state="programmed"}"#).await;
+        let seen = follower.metric(r#"carillon_operator_pods{fleet="default",state="programmed"}"#).await;
         let told = follower.metric("carillon_operator_pushes_total").await;
         if (seen, told) == (3.0, 3.0) { Ok(()) } else { Err((seen, told)) }
     })
