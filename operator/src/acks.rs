@@ -50,6 +50,8 @@ struct Known {
     /// The serial number of the state that the pod runs exactly, with no tenant more, less or otherwise: what differs from the state
     /// after it is known without a look at all tenants.
     exact: Option<u64>,
+    /// True once `applied` holds no text of its own.
+    shares: bool,
 }
 
 /// What a pod runs of a tenant, and since when that is known.
@@ -76,7 +78,23 @@ impl Known {
     /// Notes that the pod runs exactly `desired`, if it does, once it is known to run whatever it should and did not refuse.
     fn arrive(&mut self, desired: &Desired) {
         let exactly = self.rejected.is_empty() && self.applied.len() == desired.tenants.len();
+        if exactly && !self.shares {
+            self.share(desired);
+        }
         self.exact = exactly.then(|| desired.serial());
+    }
+
+    /// Takes the same text from `desired` in place of what the pod sent: with many tenants on many pods it would be most of the memory.
+    fn share(&mut self, desired: &Desired) {
+        let mut applied = std::mem::take(&mut self.applied);
+        let shared = desired.tenants.iter().filter_map(|(tenant, message)| {
+            let Running { version, since } = applied.remove(tenant)?;
+            let version = if version == message.config_version { message.config_version.clone() } else { version };
+            Some((tenant.clone(), Running { version, since }))
+        });
+        self.applied = shared.collect();
+        self.applied.append(&mut applied);
+        self.shares = true;
     }
 }
 
@@ -194,6 +212,7 @@ impl Ledger {
             certificates: state.certificates,
             digest: known_digest,
             exact,
+            shares: false,
         });
         if all { Touched::All } else { Touched::Only(touched) }
     }
@@ -296,12 +315,14 @@ impl Ledger {
             }
         }
         for applied in answer.applied {
-            if asked.get(&applied.tenant_id).is_some_and(|version| **version == applied.config_version) {
-                asked.remove(&applied.tenant_id);
-                known.rejected.remove(&applied.tenant_id);
-                again.remove(&applied.tenant_id);
-                touched.push(applied.tenant_id.clone());
-                known.applied.insert(applied.tenant_id, Running { version: applied.config_version, since: now });
+            if asked.get(&applied.tenant_id).is_some_and(|version| **version == applied.config_version)
+                && let Some((tenant, version)) = asked.remove_entry(&applied.tenant_id)
+            {
+                known.rejected.remove(tenant);
+                again.remove(tenant);
+                touched.push(tenant.clone());
+                // Our own text, which all pods share.
+                known.applied.insert(tenant.clone(), Running { version: version.clone(), since: now });
             }
         }
         for rejected in answer.rejected {

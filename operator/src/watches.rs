@@ -19,6 +19,9 @@ use kube::{
 
 use crate::{fleets::Fleets, health::Readiness, retry::Retry};
 
+/// Objects that a list gives at once. They are decoded at once, too, and that is the most memory that a start takes.
+const PAGE_OBJECTS: u32 = 100;
+
 /// A watch.
 pub type Watch<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>>;
 
@@ -34,24 +37,28 @@ pub fn classes(client: &Client) -> Watch<DynamicObject> {
 
 fn dynamic<K: Resource<DynamicType = ()>>(client: &Client) -> Watch<DynamicObject> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
-    watcher(api, Config::default()).modify(|object| object.managed_fields_mut().clear()).backoff(Retry::default()).boxed()
+    watcher(api, pages()).modify(|object| object.managed_fields_mut().clear()).backoff(Retry::default()).boxed()
 }
 
 /// The metadata of all Secrets: that they change, not what they hold.
 pub fn secrets(client: &Client) -> Watch<PartialObjectMeta<Secret>> {
-    watcher(Api::<PartialObjectMeta<Secret>>::all(client.clone()), Config::default()).backoff(Retry::default()).boxed()
+    watcher(Api::<PartialObjectMeta<Secret>>::all(client.clone()), pages()).backoff(Retry::default()).boxed()
 }
 
 /// The metadata of all namespaces: their labels.
 pub fn namespaces(client: &Client) -> Watch<PartialObjectMeta<Namespace>> {
-    let watch = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), Config::default());
+    let watch = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), pages());
     watch.modify(|namespace| namespace.managed_fields_mut().clear()).backoff(Retry::default()).boxed()
 }
 
 /// The EndpointSlices of every fleet's admin Service.
 pub fn slices(client: &Client, namespace: &str, fleets: &Fleets) -> Watch<EndpointSlice> {
-    let config = Config::default().labels(&fleets.selector());
+    let config = pages().labels(&fleets.selector());
     watcher(Api::namespaced(client.clone(), namespace), config).backoff(Retry::default()).boxed()
+}
+
+fn pages() -> Config {
+    Config::default().page_size(PAGE_OBJECTS)
 }
 
 /// Follows one watch: whether it was listed, and what is listed anew.

@@ -1,6 +1,6 @@
 //! Versions: of one tenant's compiled configuration, and of who says what all tenants should be.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +9,26 @@ use crate::TenantId;
 /// `<generation>-<8 hex>`: the generation of the resource and the beginning of the compiled configuration's SHA-256, which moves
 /// with everything that was resolved, too. Versions are compared for equality only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ConfigVersion(String);
+#[serde(from = "String", into = "String")]
+pub struct ConfigVersion(Arc<str>);
+
+impl From<String> for ConfigVersion {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<ConfigVersion> for String {
+    fn from(version: ConfigVersion) -> Self {
+        version.0.as_ref().to_owned()
+    }
+}
 
 impl ConfigVersion {
     /// Makes the version of a configuration compiled from `generation`, whose canonical form hashes to `hash`.
     pub fn new(generation: i64, hash: &[u8; 32]) -> Self {
         let [a, b, c, d, ..] = hash;
-        Self(format!("{generation}-{a:02x}{b:02x}{c:02x}{d:02x}"))
+        Self(format!("{generation}-{a:02x}{b:02x}{c:02x}{d:02x}").into())
     }
 
     /// The version as text.

@@ -145,3 +145,21 @@ fn trouble_is_told_once_and_what_was_acknowledged_still_counts() {
     assert!(!ledger.agrees_with(&state("another", &[&a1])));
     assert!(!ledger.agrees_with(&state("boot", &[])));
 }
+
+#[test]
+fn what_pods_answer_is_kept_once_for_all_of_them() {
+    let (a1, b1) = (message("a", 1), message("b", 1));
+    let wanted = desired(&[a1.clone(), b1.clone()], &[]);
+    let (found, pushed) = (Ledger::default(), Ledger::default());
+    found.learn(state("boot", &[&a1, &b1]));
+    assert_eq!(found.plan(&wanted), None, "it runs all of it");
+    pushed.learn(state("boot", &[&a1]));
+    let plan = pushed.plan(&wanted).expect("it lacks one");
+    pushed.acknowledge(&wanted, &plan, answer("boot", &[&a1, &b1], &[&b1], Vec::new())).unwrap();
+    for (tenant, message) in &wanted.tenants {
+        for ledger in [&found, &pushed] {
+            let version = ledger.runs(tenant).flatten().expect("the pod runs it");
+            assert_eq!(version.as_str().as_ptr(), message.config_version.as_str().as_ptr(), "{tenant}");
+        }
+    }
+}

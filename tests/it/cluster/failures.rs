@@ -237,7 +237,10 @@ async fn without_the_operator_everything_goes_on_and_its_return_disturbs_nobody(
     operator.crash().await;
     eventually(SLOW, "the operator runs again and knows every pod", async || {
         let pod = release.operator().await;
-        if pod.restarts > operator.restarts && pod.ready && pod.metric(r#"carillon_operator_pods{fleet="default",state="programmed"}"#).await == 3.0 {
+        if pod.restarts > operator.restarts
+            && pod.ready
+            && pod.metric(r#"carillon_operator_pods{fleet="default",state="programmed"}"#).await == 3.0
+        {
             Ok(())
         } else {
             Err(pod)
