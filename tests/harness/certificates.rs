@@ -131,7 +131,8 @@ fn bundle(authorities: &[&Authority]) -> String {
 pub fn operator_with(authority: &str, certificate: &str, key: &str, admin: SocketAddr) -> (reqwest::Client, String) {
     let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).expect("a certificate and its key");
     let authorities = reqwest::Certificate::from_pem_bundle(authority.as_bytes()).expect("certificates");
-    let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).resolve(SERVER, admin);
+    // One connection at most that may be found closed, as the operator has one to each pod.
+    let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).pool_max_idle_per_host(1).resolve(SERVER, admin);
     let client = client.tls_certs_only(authorities).identity(identity).build().expect("TLS can be set up");
     (client, format!("https://{SERVER}:{}", admin.port()))
 }
