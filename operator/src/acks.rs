@@ -84,16 +84,13 @@ impl Known {
         self.exact = exactly.then(|| desired.serial());
     }
 
-    /// Takes the same text from `desired` in place of what the pod sent: with many tenants on many pods it would be most of the memory.
+    /// Takes the same text from `desired`, which the pod runs exactly, in place of what the pod sent.
     fn share(&mut self, desired: &Desired) {
-        let mut applied = std::mem::take(&mut self.applied);
         let shared = desired.tenants.iter().filter_map(|(tenant, message)| {
-            let Running { version, since } = applied.remove(tenant)?;
-            let version = if version == message.config_version { message.config_version.clone() } else { version };
-            Some((tenant.clone(), Running { version, since }))
+            let since = self.applied.get(tenant)?.since;
+            Some((tenant.clone(), Running { version: message.config_version.clone(), since }))
         });
         self.applied = shared.collect();
-        self.applied.append(&mut applied);
         self.shares = true;
     }
 }
@@ -315,9 +312,10 @@ impl Ledger {
             }
         }
         for applied in answer.applied {
-            if asked.get(&applied.tenant_id).is_some_and(|version| **version == applied.config_version)
-                && let Some((tenant, version)) = asked.remove_entry(&applied.tenant_id)
+            if let Some((&tenant, &version)) = asked.get_key_value(&applied.tenant_id)
+                && *version == applied.config_version
             {
+                asked.remove(tenant);
                 known.rejected.remove(tenant);
                 again.remove(tenant);
                 touched.push(tenant.clone());

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,9 +10,8 @@ use std::{
 
 use carillon_tenant::{
     Position, TenantId, TenantMessage,
-    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot, digest},
+    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot, digest, gzip},
 };
-use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
 use serde::Serialize;
 
@@ -186,10 +184,6 @@ impl Body {
         if json.len() <= GZIP_BYTES_MIN {
             return Ok(Self { bytes: json.into(), gzip: false });
         }
-        let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 4), Compression::fast());
-        encoder
-            .write_all(&json)
-            .and_then(|()| encoder.finish())
-            .map_or_else(|_| unreachable!("writing to memory does not fail"), |bytes| Ok(Self { bytes: bytes.into(), gzip: true }))
+        Ok(Self { bytes: gzip(&json).into(), gzip: true })
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-// musl's own allocator takes one lock for all threads, and glibc's keeps what a start took for itself.
+// musl's own allocator, which the image would have, takes one lock for all threads. The same everywhere, so that what is measured is what runs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use carillon_crds::{EffectiveStatus, RealtimeTenantSpec};
 use carillon_tenant::{
-    ClassOutcome, CompileOutcome, FleetName, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
+    Class, ClassOutcome, CompileOutcome, FleetName, KeyReport, KeySets, ResolvedSecrets, SecretBytes, SecretError,
     auth::effective_auth,
     compile::{self, references},
     effective,
@@ -41,6 +41,18 @@ pub struct Job {
     pub sync: Option<String>,
 }
 
+impl Job {
+    /// The class it is under, if there is one that can be used.
+    fn class(&self) -> Option<&Class> {
+        self.class.as_ref().ok().and_then(Option::as_deref)
+    }
+
+    /// The fleet that is to carry it.
+    fn fleet(&self) -> FleetName {
+        self.class().map(|class| class.fleet.clone()).unwrap_or_default()
+    }
+}
+
 /// What a tenant came to.
 #[derive(Debug)]
 pub struct Resolution {
@@ -63,7 +75,7 @@ impl Resolution {
     pub fn of(job: &Job, secrets: SecretVersions, resolved: ResolvedSecrets, generated: Option<Seen>) -> Self {
         let keys = generated.as_ref().map(|seen| seen.keys.clone()).unwrap_or_default();
         let resolved = &resolved.with_key_sets(job.key_sets.clone()).with_generated(keys);
-        let class = job.class.as_ref().ok().and_then(Option::as_deref);
+        let class = job.class();
         Self {
             secrets,
             outcome: compile::compile(&job.key.name, job.generation, &job.spec, &job.class, resolved),
@@ -72,7 +84,7 @@ impl Resolution {
                 quotas: effective(&job.spec.quotas, class),
                 auth: effective_auth(&job.spec.auth.jwt, class),
             },
-            fleet: class.map(|class| class.fleet.clone()).unwrap_or_default(),
+            fleet: job.fleet(),
             key_report: KeyReport::new(&job.key.name, &job.spec, class, resolved),
             generated,
         }
@@ -107,8 +119,7 @@ pub async fn resolve(client: Client, job: &Job, arguments: &GenerateArgs) -> kub
             Some(secret) => secret,
             None => api.get_opt(&name).await?,
         };
-        let fleet = job.class.as_ref().ok().and_then(Option::as_ref).map(|class| class.fleet.clone()).unwrap_or_default();
-        let want = Want { endpoint: arguments.endpoint(&fleet).cloned(), ..want.clone() };
+        let want = Want { endpoint: arguments.endpoint(&job.fleet()).cloned(), ..want.clone() };
         generated = Some(Seen::of(secret.as_ref(), &job.uid, &want, arguments.enabled, Timestamp::now()));
         found.insert(name, secret);
     }

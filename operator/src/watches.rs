@@ -19,7 +19,7 @@ use kube::{
 
 use crate::{fleets::Fleets, health::Readiness, retry::Retry};
 
-/// Objects that a list gives at once. They are decoded at once, too, and that is the most memory that a start takes.
+/// Objects that a list gives at once: they are decoded at once, too.
 const PAGE_OBJECTS: u32 = 100;
 
 /// A watch.

@@ -6,17 +6,17 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read, Write},
+    io::{self, Read},
 };
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     ConfigVersion, Position, TenantId, TenantMessage,
     protocol::{Versions, version_of},
-    push::{FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot},
+    push::{FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot, gzip},
 };
 
 /// So many Secrets there are.
@@ -90,10 +90,7 @@ impl Shard {
     ///
     /// [`BootError::TooLarge`].
     pub fn pack(&self) -> Result<Vec<u8>, BootError> {
-        // In one piece: the encoder takes its time over every bit of text that it is handed.
-        let json = serde_json::to_vec(self).expect("a shard serialises");
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        let packed = encoder.write_all(&json).and_then(|()| encoder.finish()).expect("memory takes it");
+        let packed = gzip(&serde_json::to_vec(self).expect("a shard serialises"));
         if packed.len() > SHARD_BYTES_MAX { Err(BootError::TooLarge(packed.len())) } else { Ok(packed) }
     }
 
@@ -145,8 +142,6 @@ pub fn join(shards: Vec<Shard>) -> Result<Boot, BootError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
     use crate::SecretBytes;
 
@@ -193,14 +188,7 @@ mod tests {
 
     #[test]
     fn errors_quote_nothing() {
-        let error = format!(
-            "{:?}",
-            Shard::unpack(&{
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-                encoder.write_all(br#"{"protocolVersion":1,"fleet":"hunter2"}"#).unwrap();
-                encoder.finish().unwrap()
-            })
-        );
+        let error = format!("{:?}", Shard::unpack(&gzip(br#"{"protocolVersion":1,"fleet":"hunter2"}"#)));
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

@@ -4,9 +4,10 @@
 //! others get a [`Delta`] on top of what they are known to run. Each push is answered with an [`Answer`], tenant by tenant, or with a
 //! [`Conflict`]. A pod that a new leader has nothing to tell gets an empty delta: from then on it takes no push of an earlier leader.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 use carillon_crds::Permission;
+use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -283,6 +284,14 @@ pub struct PushError {
     pub code: String,
     /// For people.
     pub message: String,
+}
+
+/// Compresses what goes to servers, which is much and alike: quickly. Whole at once, for the encoder takes its time over every bit that it is
+/// handed.
+#[must_use]
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
 }
 
 /// The digest of a set of tenants and versions: SHA-256 in hex over its sorted lines `tenant version`.

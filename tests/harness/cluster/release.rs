@@ -149,11 +149,11 @@ impl Release {
     async fn rolled_out(&self, component: &str, pods: usize) {
         let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/carillon-{component}");
         eventually(SLOW, "what was asked for is rolled out", async || {
-            let Value::Object(mut deployment) = self.api.get(&path).await.expect("the chart has it") else { return Err(Value::Null) };
-            let status = deployment.remove("status").unwrap_or_default();
+            let deployment = self.api.get(&path).await.expect("the chart has it");
+            let status = &deployment["status"];
             let seen = status["observedGeneration"] == deployment["metadata"]["generation"];
             let all = ["replicas", "updatedReplicas", "availableReplicas"].iter().all(|count| status[*count] == pods);
-            if seen && all { Ok(()) } else { Err(status) }
+            if seen && all { Ok(()) } else { Err(status.clone()) }
         })
         .await;
     }
