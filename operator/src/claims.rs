@@ -1,15 +1,15 @@
 //! Which object holds a tenant id: the oldest that asks for it, and the next one when that goes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use carillon_tenant::TenantId;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::object::ObjectKey;
+use crate::{few::Few, object::ObjectKey};
 
 /// Every claim to every tenant id, oldest first, then by namespace and name.
 #[derive(Debug, Default)]
-pub struct Claims(HashMap<TenantId, BTreeSet<(Timestamp, ObjectKey)>>);
+pub struct Claims(HashMap<TenantId, Few<(Timestamp, ObjectKey)>>);
 
 impl Claims {
     /// Takes up the claim of `key`, created at `created`.

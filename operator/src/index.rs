@@ -23,6 +23,7 @@ use crate::{
     acks::Touched,
     claims::Claims,
     classes::Classes,
+    few::Few,
     generate::{Seen, secret_name},
     metrics::Outcome,
     object::{ObjectKey, TenantObject},
@@ -33,12 +34,13 @@ use crate::{
 /// Every `RealtimeTenant`, and what follows from them.
 #[derive(Debug, Default)]
 pub struct Index {
-    entries: HashMap<ObjectKey, Entry>,
+    /// Boxed: a table of large values is mostly room for more of them.
+    entries: HashMap<ObjectKey, Box<Entry>>,
     claims: Claims,
     classes: Classes,
     key_sets: KeySetUsers,
     /// Who refers to a Secret, by namespace and name.
-    secret_users: HashMap<(String, String), BTreeSet<ObjectKey>>,
+    secret_users: HashMap<(String, String), Few<ObjectKey>>,
     /// The UID of the object that each Secret of generated keys belongs to, by namespace and name.
     generated_secrets: HashMap<(String, String), String>,
     /// The UID of the object whose message was last desired for a tenant: what pods run may be kept for that object only.
@@ -71,7 +73,7 @@ pub struct Entry {
     /// The object as it was last seen.
     pub object: TenantObject,
     /// The status on the API server, as far as is known.
-    pub status: Option<RealtimeTenantStatus>,
+    pub status: Option<Box<RealtimeTenantStatus>>,
     /// What keeps the object, as it is now, from compiling.
     pub problems: Vec<Rejection>,
     /// The last message that compiled.
@@ -125,7 +127,7 @@ impl Index {
 
     /// One object.
     pub fn get(&self, key: &ObjectKey) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(key).map(AsRef::as_ref)
     }
 
     /// Every object.
@@ -162,7 +164,7 @@ impl Index {
         if self.entries.get(&key).is_some_and(|entry| entry.object.uid != object.uid) {
             self.remove(&key);
         }
-        let before = self.entries.remove(&key);
+        let before = self.entries.remove(&key).map(|entry| *entry);
         if let Some(before) = &before {
             self.unlink(before);
             // The tenant id is immutable: one that can't be read now is still the one it was.
@@ -208,14 +210,14 @@ impl Index {
         }
         self.link(&entry);
         let id = entry.object.tenant_id.clone().ok();
-        self.entries.insert(key.clone(), entry);
+        self.entries.insert(key.clone(), Box::new(entry));
         self.changes.touched.insert(key);
         self.refresh(id);
     }
 
     /// Forgets an object.
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Entry> {
-        let entry = self.entries.remove(key)?;
+        let entry = *self.entries.remove(key)?;
         self.unlink(&entry);
         self.changes.sources.extend(self.key_sets.unlink(key));
         self.refresh(entry.object.tenant_id.clone().ok());
@@ -302,7 +304,7 @@ impl Index {
     /// Notes a status that was written, and the resource version that came of it.
     pub fn status_written(&mut self, key: &ObjectKey, uid: &str, status: RealtimeTenantStatus, resource_version: Option<&str>) {
         if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.object.uid == uid) {
-            entry.status = Some(status);
+            entry.status = Some(Box::new(status));
             entry.look_for_sync();
             entry.written = resource_version.and_then(|version| version.parse().ok());
         }
@@ -353,7 +355,7 @@ impl Index {
     /// Recomputes what pods should run of one tenant id.
     fn refresh(&mut self, id: Option<TenantId>) {
         let Some(id) = id else { return };
-        let holder = self.claims.holder(&id).and_then(|key| self.entries.get(key));
+        let holder = self.claims.holder(&id).and_then(|key| self.entries.get(key)).map(AsRef::as_ref);
         let (message, keep) = match holder {
             Some(Entry { good: Some(good), .. }) => (Some(Arc::clone(good)), false),
             Some(entry) => (None, entry.owns_what_pods_run(self.suppliers.get(&id))),

@@ -24,6 +24,7 @@ mod desired;
 mod election;
 mod events;
 mod facts;
+mod few;
 #[cfg(test)]
 mod fixtures;
 mod fleet;

@@ -57,7 +57,7 @@ pub struct TenantObject {
     /// The spec, or why it can't be read.
     pub spec: Result<Arc<RealtimeTenantSpec>, Rejection>,
     /// The status, when there is one that can be read. The index takes it out.
-    pub status: Option<RealtimeTenantStatus>,
+    pub status: Option<Box<RealtimeTenantStatus>>,
 }
 
 impl TenantObject {

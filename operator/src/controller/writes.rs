@@ -73,12 +73,12 @@ impl Controller {
             }
             let Some(entry) = self.index.get(&key) else { continue };
             let times = (now, Timestamp::now());
-            let Decision { status, news } = self.reporting.decide(&key, &facts, entry.status.as_ref(), &self.parts.metrics, times);
+            let Decision { status, news } = self.reporting.decide(&key, &facts, entry.status.as_deref(), &self.parts.metrics, times);
             for news in news {
                 self.parts.events.tell(term, &key, &entry.object.uid, news);
             }
             let Some(status) = status else { continue };
-            let write = StatusWrite { object: entry.object.clone(), before: entry.status.clone(), status };
+            let write = StatusWrite { object: entry.object.clone(), before: entry.status.as_deref().cloned(), status };
             let (client, term) = (self.client.clone(), term.clone());
             self.writing.insert(key);
             self.jobs.spawn(async move {

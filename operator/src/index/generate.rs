@@ -58,7 +58,7 @@ impl Index {
 
     /// Every tenant that has generated keys, or is to have some.
     pub fn generating(&self) -> Vec<ObjectKey> {
-        let concerned = |(key, entry): &(&ObjectKey, &Entry)| entry.generates() || self.has_generated_secret(key, &entry.object.uid);
+        let concerned = |(key, entry): &(&ObjectKey, &Box<Entry>)| entry.generates() || self.has_generated_secret(key, &entry.object.uid);
         self.entries.iter().filter(concerned).map(|(key, _)| key.clone()).collect()
     }
 

@@ -160,7 +160,7 @@ fn an_echo_of_an_older_status_does_not_undo_what_was_written() {
     let mut index = Index::default();
     index.apply(object("acme", EARLY, 1, &spec("acme")));
     let status = with_status(object("acme", EARLY, 1, &spec("acme")), "Accepted").status.unwrap();
-    index.status_written(&key("acme"), "uid-acme", status.clone(), Some("9"));
+    index.status_written(&key("acme"), "uid-acme", *status.clone(), Some("9"));
     index.apply(object("acme", EARLY, 1, &spec("acme")));
     assert_eq!(index.get(&key("acme")).unwrap().status.as_ref(), Some(&status));
     let mut erased = object("acme", EARLY, 1, &spec("acme"));
