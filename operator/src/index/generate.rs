@@ -58,8 +58,8 @@ impl Index {
 
     /// Every tenant that has generated keys, or is to have some.
     pub fn generating(&self) -> Vec<ObjectKey> {
-        let concerned = |(key, entry): &(&ObjectKey, &Box<Entry>)| entry.generates() || self.has_generated_secret(key, &entry.object.uid);
-        self.entries.iter().filter(concerned).map(|(key, _)| key.clone()).collect()
+        let concerned = |key: &ObjectKey, entry: &Entry| entry.generates() || self.has_generated_secret(key, &entry.object.uid);
+        self.entries.iter().filter(|(key, entry)| concerned(key, entry)).map(|(key, _)| key.clone()).collect()
     }
 
     fn has_generated_secret(&self, key: &ObjectKey, uid: &str) -> bool {
