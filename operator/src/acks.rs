@@ -3,6 +3,7 @@
 mod account;
 mod again;
 mod removals;
+mod runs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +17,20 @@ use carillon_tenant::{
 use tokio::time::Instant;
 
 pub use self::account::Wanted;
-use crate::{desired::Desired, metrics::PodState};
+use self::runs::Runs;
+use crate::{
+    desired::Desired,
+    metrics::PodState,
+    roster::{Roster, Rosters},
+};
 
 /// What one pod is known to run. Written by the pod's pusher, read by the controller. The lock guards plain data and is held for
 /// a look-up, or for one walk over the tenants; never across an await.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Record>);
+pub struct Ledger {
+    record: Mutex<Record>,
+    rosters: Arc<Rosters>,
+}
 
 #[derive(Debug, Default)]
 struct Record {
@@ -42,7 +51,7 @@ struct Known {
     programmed: bool,
     position: Position,
     fleet_digest: Option<String>,
-    applied: BTreeMap<TenantId, Running>,
+    applied: Runs,
     rejected: BTreeMap<TenantId, Rejected>,
     certificates: Option<CertificatesInForce>,
     /// The digest of `applied`, where it is known.
@@ -50,24 +59,30 @@ struct Known {
     /// The serial number of the state that the pod runs exactly, with no tenant more, less or otherwise: what differs from the state
     /// after it is known without a look at all tenants.
     exact: Option<u64>,
-    /// True once `applied` holds no text of its own.
-    shares: bool,
-}
-
-/// What a pod runs of a tenant, and since when that is known.
-#[derive(Clone, Debug)]
-struct Running {
-    version: ConfigVersion,
-    since: Instant,
 }
 
 impl Known {
+    /// A process that was just heard of.
+    fn new(boot_id: String, roster: Arc<Roster>, now: Instant) -> Self {
+        Self {
+            boot_id,
+            programmed: false,
+            position: Position::default(),
+            fleet_digest: None,
+            applied: Runs::new(roster, now),
+            rejected: BTreeMap::new(),
+            certificates: None,
+            digest: None,
+            exact: None,
+        }
+    }
+
     fn version(&self, tenant: &TenantId) -> Option<&ConfigVersion> {
-        self.applied.get(tenant).map(|running| &running.version)
+        self.applied.get(tenant).map(|running| running.version)
     }
 
     fn digest(&self) -> String {
-        self.digest.clone().unwrap_or_else(|| digest(self.applied.iter().map(|(tenant, running)| (tenant, &running.version))))
+        self.digest.clone().unwrap_or_else(|| digest(self.applied.iter()))
     }
 
     /// Tenants that the pod may run otherwise than `desired` says, and those that it may run although they are gone; `None`: any.
@@ -78,20 +93,10 @@ impl Known {
     /// Notes that the pod runs exactly `desired`, if it does, once it is known to run whatever it should and did not refuse.
     fn arrive(&mut self, desired: &Desired) {
         let exactly = self.rejected.is_empty() && self.applied.len() == desired.tenants.len();
-        if exactly && !self.shares {
-            self.share(desired);
+        if exactly {
+            self.applied.settle(desired.roster());
         }
         self.exact = exactly.then(|| desired.serial());
-    }
-
-    /// Takes the same text from `desired`, which the pod runs exactly, in place of what the pod sent.
-    fn share(&mut self, desired: &Desired) {
-        let shared = desired.tenants.iter().filter_map(|(tenant, message)| {
-            let since = self.applied.get(tenant)?.since;
-            Some((tenant.clone(), Running { version: message.config_version.clone(), since }))
-        });
-        self.applied = shared.collect();
-        self.shares = true;
     }
 }
 
@@ -175,43 +180,29 @@ impl Plan {
 }
 
 impl Ledger {
+    /// A ledger that keeps what it has in common with others in `rosters`.
+    pub fn sharing(rosters: Arc<Rosters>) -> Self {
+        Self { rosters, record: Mutex::default() }
+    }
+
     /// Takes up what the pod says it runs. A pod that restarted is forgotten first.
     pub fn learn(&self, state: State) -> Touched {
         let mut record = self.lock();
         let now = Instant::now();
-        let running = |version| Running { version, since: now };
-        let mut applied: BTreeMap<_, _> =
-            state.applied.into_iter().map(|applied| (applied.tenant_id, running(applied.config_version))).collect();
         let healed = record.trouble.take().is_some();
         record.heard = Some(now);
         record.troubled = None;
-        let same_boot = record.known.take_if(|known| known.boot_id == state.boot_id);
-        let mut touched = Vec::new();
-        if let Some(before) = &same_boot {
-            touched.extend(before.applied.keys().filter(|tenant| !applied.contains_key(*tenant)).cloned());
-            for (tenant, running) in &mut applied {
-                match before.applied.get(tenant).filter(|before| before.version == running.version) {
-                    Some(before) => running.since = before.since,
-                    None => touched.push(tenant.clone()),
-                }
+        let State { boot_id, programmed, position, fleet_digest, applied, certificates, .. } = state;
+        let (known, touched) = match record.known.take_if(|known| known.boot_id == boot_id) {
+            Some(same) if same.applied.is(&applied) => (same, Touched::Only(Vec::new())),
+            Some(drifted) => {
+                let (applied, touched) = drifted.applied.followed_by(self.rosters.of(applied), now);
+                (Known { applied, digest: None, exact: None, ..drifted }, Touched::Only(touched))
             }
-        }
-        let all = healed || same_boot.is_none();
-        let same = same_boot.as_ref().filter(|_| touched.is_empty());
-        let (known_digest, exact) = same.map(|before| (before.digest.clone(), before.exact)).unwrap_or_default();
-        record.known = Some(Known {
-            boot_id: state.boot_id,
-            programmed: state.programmed,
-            position: state.position,
-            fleet_digest: state.fleet_digest,
-            applied,
-            rejected: same_boot.map(|before| before.rejected).unwrap_or_default(),
-            certificates: state.certificates,
-            digest: known_digest,
-            exact,
-            shares: false,
-        });
-        if all { Touched::All } else { Touched::Only(touched) }
+            None => (Known::new(boot_id, self.rosters.of(applied), now), Touched::All),
+        };
+        record.known = Some(Known { programmed, position, fleet_digest, certificates, ..known });
+        if healed { Touched::All } else { touched }
     }
 
     /// The pod answered something.
@@ -256,9 +247,10 @@ impl Ledger {
                 let found = looked_at.into_iter().filter_map(|tenant| desired.tenants.get_key_value(tenant));
                 (found.filter(wanted).map(message).collect(), gone.iter().filter(unwanted).cloned().collect())
             }
-            None => {
-                (desired.tenants.iter().filter(wanted).map(message).collect(), known.applied.keys().filter(unwanted).cloned().collect())
-            }
+            None => (
+                desired.tenants.iter().filter(wanted).map(message).collect(),
+                known.applied.iter().map(|(tenant, _)| tenant).filter(unwanted).cloned().collect(),
+            ),
         };
         if upserts.is_empty() && removals.is_empty() && known.position.epoch >= desired.position.epoch {
             known.arrive(desired);
@@ -292,12 +284,8 @@ impl Ledger {
                 known.programmed = true;
                 known.fleet_digest = Some(desired.fleet_digest.clone());
                 let stays = |tenant: &TenantId| desired.tenants.contains_key(tenant) || desired.keep.contains(tenant);
-                known.applied.retain(|tenant, _| {
-                    stays(tenant) || {
-                        touched.push(tenant.clone());
-                        false
-                    }
-                });
+                touched.extend(known.applied.iter().map(|(tenant, _)| tenant).filter(|tenant| !stays(tenant)).cloned());
+                touched.iter().for_each(|tenant| known.applied.remove(tenant));
                 known.rejected.clear();
                 again.clear();
             }
@@ -320,7 +308,7 @@ impl Ledger {
                 again.remove(tenant);
                 touched.push(tenant.clone());
                 // Our own text, which all pods share.
-                known.applied.insert(tenant.clone(), Running { version: version.clone(), since: now });
+                known.applied.insert(tenant.clone(), version.clone(), now);
             }
         }
         for rejected in answer.rejected {
@@ -336,7 +324,7 @@ impl Ledger {
         }
         known.arrive(desired);
         // The same for all pods that run the same: it is computed once.
-        let fits = if known.exact.is_some() { desired.digest() == answer.digest } else { known.digest() == answer.digest };
+        let fits = if known.exact.is_some() { desired.roster().digest() == answer.digest } else { known.digest() == answer.digest };
         if !fits {
             known.exact = None;
             return Err(Trouble::Malformed);
@@ -384,7 +372,7 @@ impl Ledger {
 
     /// True when the pod is known to run some tenant.
     pub fn runs_any(&self) -> bool {
-        self.lock().known.as_ref().is_some_and(|known| !known.applied.is_empty())
+        self.lock().known.as_ref().is_some_and(|known| known.applied.len() > 0)
     }
 
     /// The pod's state as metrics tell it.
@@ -399,7 +387,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

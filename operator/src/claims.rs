@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
+        ObjectKey::new("n", name)
     }
 
     #[test]

@@ -82,7 +82,7 @@ mod tests {
                 object.finalizers = finalizers;
                 let mut tenants = Index::default();
                 tenants.apply(object.clone());
-                let entry = tenants.get(&ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() }).unwrap();
+                let entry = tenants.get(&ObjectKey::new("n", "acme")).unwrap();
                 assert_eq!(step(entry, false, desired.as_ref(), runs.clone().into_iter(), waited), expected, "case {index}");
             }
         }

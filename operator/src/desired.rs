@@ -10,10 +10,12 @@ use std::{
 
 use carillon_tenant::{
     Position, TenantId, TenantMessage,
-    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot, digest, gzip},
+    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot, gzip},
 };
 use hyper::body::Bytes;
 use serde::Serialize;
+
+use crate::roster::Roster;
 
 /// Bodies above this size travel compressed, in bytes.
 const GZIP_BYTES_MIN: usize = 1024;
@@ -40,7 +42,7 @@ pub struct Desired {
     /// Tells it from every other that this process made.
     serial: u64,
     step: Option<Step>,
-    digest: OnceLock<String>,
+    roster: OnceLock<Arc<Roster>>,
     /// By version of the protocol.
     snapshots: Mutex<BTreeMap<u32, Arc<Encoded>>>,
 }
@@ -74,7 +76,7 @@ impl Desired {
             carried: Arc::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             step: None,
-            digest: OnceLock::new(),
+            roster: OnceLock::new(),
             snapshots: Mutex::default(),
         }
     }
@@ -107,9 +109,10 @@ impl Desired {
         self.step.as_ref().filter(|step| step.from == serial).map(|step| (&step.differs[..], &step.gone[..]))
     }
 
-    /// The digest of all tenants: that of a pod which runs them and nothing else. Costs milliseconds the first time.
-    pub fn digest(&self) -> &str {
-        self.digest.get_or_init(|| digest(self.tenants.iter().map(|(tenant, message)| (tenant, &message.config_version))))
+    /// What a pod runs that runs all tenants and nothing else.
+    pub fn roster(&self) -> &Arc<Roster> {
+        let entry = |(tenant, message): (&TenantId, &Arc<TenantMessage>)| (tenant.clone(), message.config_version.clone());
+        self.roster.get_or_init(|| Arc::new(self.tenants.iter().map(entry).collect()))
     }
 
     /// The same, with what someone said is to go.

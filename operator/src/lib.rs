@@ -44,6 +44,7 @@ mod pusher;
 mod reporting;
 mod resolve;
 mod retry;
+mod roster;
 mod schedule;
 mod session_key;
 mod status;
@@ -110,6 +111,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 desired: receiver,
                 reports: report_sender.clone(),
                 spoken: Versions::SPOKEN,
+                rosters: Arc::default(),
                 exchanges: Arc::clone(&exchanges),
                 metrics: Arc::clone(&metrics),
             };

@@ -1,6 +1,6 @@
 //! What the operator keeps of a `RealtimeTenant`, whether or not its spec can be read.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use carillon_crds::{
     FINALIZER, PAUSED_ANNOTATION, ROTATE_KEYS_ANNOTATION, RealtimeTenantSpec, RealtimeTenantStatus, SYNC_ANNOTATION, SYNC_BYTES_MAX,
@@ -11,13 +11,32 @@ use kube::api::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Namespace and name of a `RealtimeTenant`.
+/// Namespace and name of a `RealtimeTenant`. Every table of tenants has one, so a copy is the same one, counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey {
+pub struct ObjectKey(Arc<ObjectName>);
+
+/// What an [`ObjectKey`] holds.
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectName {
     /// `metadata.namespace`.
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of the object of that name.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self(Arc::new(ObjectName { namespace: namespace.into(), name: name.into() }))
+    }
+}
+
+impl Deref for ObjectKey {
+    type Target = ObjectName;
+
+    fn deref(&self) -> &ObjectName {
+        &self.0
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -84,7 +103,7 @@ impl From<DynamicObject> for TenantObject {
             Err(rejection) => TenantId::new(asked_id.as_deref().unwrap_or(&name)).map_err(|_| rejection.clone()),
         };
         Self {
-            key: ObjectKey { namespace: metadata.namespace.unwrap_or_default(), name },
+            key: ObjectKey::new(metadata.namespace.unwrap_or_default(), name),
             uid: metadata.uid.unwrap_or_default(),
             resource_version: metadata.resource_version.unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),

@@ -22,6 +22,7 @@ use crate::{
     desired::{Body, Desired},
     fleet::{Pod, PodUid},
     metrics::{Metrics, PushResult},
+    roster::Rosters,
     status_api::PodHandle,
     term::Term,
     tls::Identity,
@@ -47,6 +48,8 @@ pub struct Context {
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// Where the news goes. Bounded: a pusher waits when the controller is behind.
     pub reports: mpsc::Sender<Report>,
+    /// What pods are found to run, kept once.
+    pub rosters: Arc<Rosters>,
     /// [`EXCHANGES_MAX`] permits.
     pub exchanges: Arc<Semaphore>,
     /// The versions of the push protocol that the operator speaks.
@@ -85,7 +88,7 @@ impl Pusher {
     pub fn spawn(uid: PodUid, pod: Pod, context: Context, term: Term) -> Self {
         let fleet = pod.fleet.clone();
         let (sender, receiver) = watch::channel(pod);
-        let (ledger, usage) = (Arc::<Ledger>::default(), Arc::new(UsageLedger::new(Instant::now())));
+        let (ledger, usage) = (Arc::new(Ledger::sharing(Arc::clone(&context.rosters))), Arc::new(UsageLedger::new(Instant::now())));
         let task = Task {
             uid,
             pod: receiver,

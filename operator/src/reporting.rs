@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn use_that_moved_too_soon_is_written_when_its_time_has_come_and_events_do_not_wait() {
         let (metrics, start) = (Metrics::default(), Instant::now());
-        let key = ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() };
+        let key = ObjectKey::new("n", "acme");
         let mut reporting = Reporting::default();
         let mut decide = |connections, previous: Option<&RealtimeTenantStatus>, seconds: u32| {
             let facts = Facts {

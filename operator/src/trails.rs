@@ -150,7 +150,7 @@ mod tests {
     use crate::fixtures::{POSITION, message};
 
     fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
+        ObjectKey::new("n", name)
     }
 
     /// What the histogram has counted of a stage.

@@ -18,7 +18,7 @@ impl Ledger {
         let goes = |tenant: &&TenantId| !stays(tenant);
         let removals: Vec<_> = match known.behind(desired) {
             Some((_, gone)) => gone.iter().filter(goes).cloned().collect(),
-            None => known.applied.keys().filter(goes).cloned().collect(),
+            None => known.applied.iter().map(|(tenant, _)| tenant).filter(goes).cloned().collect(),
         };
         too_many(removals.len(), known.applied.len()).then_some(removals)
     }

@@ -96,7 +96,7 @@ impl Classes {
         };
         let changed = |class: &&Arc<Class>| before.map(|before| class.allows(before)) != Some(class.allows(&labels));
         let users = self.users.iter().filter(|(asked, _)| asks(asked).filter(changed).is_some());
-        let first = ObjectKey { namespace: name.to_owned(), name: String::new() };
+        let first = ObjectKey::new(name, "");
         let affected = users.flat_map(|(_, keys)| keys.range(first.clone()..).take_while(|key| key.namespace == name).cloned()).collect();
         self.namespaces.insert(name.to_owned(), labels);
         affected

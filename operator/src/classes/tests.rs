@@ -9,7 +9,7 @@ fn connections(max: u32) -> Value {
 }
 
 fn key(namespace: &str, name: &str) -> ObjectKey {
-    ObjectKey { namespace: namespace.to_owned(), name: name.to_owned() }
+    ObjectKey::new(namespace, name)
 }
 
 fn labels(tier: &str) -> Labels {
@@ -17,7 +17,7 @@ fn labels(tier: &str) -> Labels {
 }
 
 fn names(keys: BTreeSet<ObjectKey>) -> Vec<String> {
-    keys.into_iter().map(|key| key.name).collect()
+    keys.into_iter().map(|key| key.name.clone()).collect()
 }
 
 /// Tenants of namespace `n`: `g1` and `g2` name the class gold, `s` names standard, `none` names no class.

@@ -16,7 +16,7 @@ use crate::{
 
 impl Controller {
     pub(super) fn tenant_event(&mut self, event: EventOf<DynamicObject>) {
-        let key = |object: &DynamicObject| ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+        let key = |object: &DynamicObject| ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any());
         match self.tenants.follow(event, key) {
             Seen::Applied(object) => {
                 let object = TenantObject::from(object);

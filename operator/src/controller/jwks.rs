@@ -132,7 +132,7 @@ mod tests {
         let mut jwks = Jwks::new(Arc::new(Fetcher::new(Options::new(AddressPolicy::default(), false, built_in()))));
         let source = JwksSource::Url("https://id/keys".to_owned());
         let found = || Ok(Success { keys: Some(KeySet::parse(KEYS).unwrap()), cache: Cache::default(), max_age: None });
-        let key = ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() };
+        let key = ObjectKey::new("n", "acme");
         jwks.lead(false);
         jwks.book.want(&source, Duration::from_secs(300), Instant::now());
         let due = jwks.book.start(Instant::now()).unwrap();

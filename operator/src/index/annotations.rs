@@ -129,7 +129,7 @@ mod tests {
     const OTHER_SECRET: Option<&str> = Some("fedcba9876543210fedcba9876543210");
 
     fn key() -> ObjectKey {
-        ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() }
+        ObjectKey::new("n", "acme")
     }
 
     fn tenant(generation: i64) -> TenantObject {

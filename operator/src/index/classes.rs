@@ -64,7 +64,7 @@ mod tests {
     const SECRET: Option<&str> = Some("0123456789abcdef0123456789abcdef");
 
     fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
+        ObjectKey::new("n", name)
     }
 
     /// A tenant that names this class and asks for these quotas.

@@ -44,7 +44,7 @@ impl Index {
             self.generated_secrets.remove(&secret);
             return;
         };
-        let key = ObjectKey { namespace: namespace.to_owned(), name: tenant.to_owned() };
+        let key = ObjectKey::new(namespace, tenant);
         if secret_name(&key) == name {
             self.generated_secrets.insert(secret, uid.to_owned());
             self.changes.touched.insert(key);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn key() -> ObjectKey {
-        ObjectKey { namespace: "n".to_owned(), name: "acme".to_owned() }
+        ObjectKey::new("n", "acme")
     }
 
     /// What the Secret is seen to hold: keys with these roles.

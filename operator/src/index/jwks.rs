@@ -134,7 +134,7 @@ mod tests {
     };
 
     fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
+        ObjectKey::new("n", name)
     }
 
     fn url(name: &str) -> JwksSource {

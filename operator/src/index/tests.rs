@@ -8,7 +8,7 @@ const EARLY: &str = "2026-01-01T00:00:00Z";
 const LATE: &str = "2026-01-02T00:00:00Z";
 
 fn key(name: &str) -> ObjectKey {
-    ObjectKey { namespace: "n".to_owned(), name: name.to_owned() }
+    ObjectKey::new("n", name)
 }
 
 const GOOD: &str = "0123456789abcdef0123456789abcdef";

@@ -296,6 +296,7 @@ impl Operator {
             identity: Arc::new(Identity::new(directory.clone(), SERVER_NAME.try_into().unwrap())),
             desired: receiver,
             reports: sender,
+            rosters: Arc::default(),
             exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)),
             metrics: Arc::default(),
             spoken,
