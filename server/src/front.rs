@@ -21,10 +21,11 @@ use crate::{
     core::Core,
     cors::Origin,
     engine::{ENGINE_PATH, EngineService},
+    line::Line,
     problem::Problem,
     proxy::{FORWARDED_BY, Proxy},
     session_ids,
-    transport::{KillSwitch, Transport, Wire},
+    transport::{Transport, Wire},
 };
 
 /// How often dead entries leave the table of polling sessions.
@@ -50,8 +51,8 @@ impl Front {
         Arc::new(Self { core, engine, api, proxy: Proxy::default(), polling: Mutex::default() })
     }
 
-    /// Answers one request that came over the stream behind `switch`.
-    pub async fn handle(self: Arc<Self>, request: Request<Incoming>, switch: KillSwitch) -> Result<Response<Body>, Infallible> {
+    /// Answers one request that came over `line`.
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>, line: Weak<Line>) -> Result<Response<Body>, Infallible> {
         let inside = request.uri().path().strip_prefix(ENGINE_PATH).is_some_and(|rest| rest.is_empty() || rest == "/");
         if !inside {
             let response = self.api.clone().oneshot(request.map(Body::new)).await;
@@ -69,7 +70,7 @@ impl Front {
             origin.preflight(response.headers_mut());
             return Ok(response);
         }
-        let mut response = self.engine_request(request, switch, &origin).await.unwrap_or_else(Problem::into_body);
+        let mut response = self.engine_request(request, line, &origin).await.unwrap_or_else(Problem::into_body);
         origin.allow(response.headers_mut());
         Ok(response)
     }
@@ -79,7 +80,7 @@ impl Front {
         self.polling.lock().expect("no panic under this lock").retain(|_, transport| transport.strong_count() > 0);
     }
 
-    async fn engine_request(&self, request: Request<Incoming>, switch: KillSwitch, origin: &Origin) -> Result<Response<Body>, Problem> {
+    async fn engine_request(&self, request: Request<Incoming>, line: Weak<Line>, origin: &Origin) -> Result<Response<Body>, Problem> {
         if *origin == Origin::Refused {
             self.core.metrics.connect(None, Err(Code::OriginRefused));
             return Err(Problem::from_code(StatusCode::FORBIDDEN, Code::OriginRefused));
@@ -89,7 +90,7 @@ impl Front {
         };
         if let Some(id) = query_value(request.uri(), "sid") {
             let id = id.to_owned();
-            return self.of_session(request, switch, &key, &id).await;
+            return self.of_session(request, line, &key, &id).await;
         }
         if self.core.draining() {
             return Err(Problem::unavailable(Code::Draining));
@@ -97,18 +98,18 @@ impl Front {
         let transport = Transport::new(origin.text(), matches!(origin, Origin::Same(_)));
         let transport = Arc::new(transport);
         if is_fresh_websocket(&request) {
-            Ok(self.open_websocket(request, switch, transport))
+            Ok(self.open_websocket(request, line, transport))
         } else {
             self.open_polling(request, &key, transport).await
         }
     }
 
     /// A WebSocket without a session: the stream goes to the engine bare, without the request's buffers.
-    fn open_websocket(&self, mut request: Request<Incoming>, switch: KillSwitch, transport: Arc<Transport>) -> Response<Body> {
+    fn open_websocket(&self, mut request: Request<Incoming>, line: Weak<Line>, transport: Arc<Transport>) -> Response<Body> {
         let accept = accept_key(&request.headers()[header::SEC_WEBSOCKET_KEY]);
         let upgrade = hyper::upgrade::on(&mut request);
         drop(request);
-        transport.carried_by(switch);
+        transport.carried_by(line);
         let mut slim = Request::new(());
         *slim.uri_mut() = Uri::from_static(WEBSOCKET_URI);
         slim.extensions_mut().insert(transport);
@@ -119,6 +120,7 @@ impl Front {
             // A copy, so that hyper's buffer is freed; clients seldom send before they have the response.
             let early = bytes::Bytes::copy_from_slice(&parts.read_buf);
             let wire = parts.io.into_inner().with_read_before(early);
+            wire.line().carry_frames();
             engine.call((wire, slim)).await.ok();
         });
         let response = Response::builder()
@@ -157,7 +159,7 @@ impl Front {
     async fn of_session(
         &self,
         request: Request<Incoming>,
-        switch: KillSwitch,
+        line: Weak<Line>,
         key: &SecretBytes,
         id: &str,
     ) -> Result<Response<Body>, Problem> {
@@ -173,7 +175,8 @@ impl Front {
         let transport = transport.filter(|transport| !transport.has_ended()).ok_or_else(Problem::unknown_session)?;
         let (mut parts, body) = request.into_parts();
         if parts.headers.contains_key(header::UPGRADE) {
-            transport.carried_by(switch);
+            line.upgrade().into_iter().for_each(|line| line.expect_upgrade(Arc::downgrade(&transport)));
+            transport.carried_by(line);
         }
         let query = parts.uri.query().unwrap_or_default().replace(id, session.sid);
         parts.uri = format!("{ENGINE_PATH}/?{query}").parse().map_err(|_| Problem::unknown_session())?;

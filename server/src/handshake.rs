@@ -110,8 +110,9 @@ async fn open(core: &Arc<Core>, socket: &EngineSocket, transport: &Arc<Transport
             if identity.retiring {
                 core.metrics.connect_by_retiring_key(&tenant.metrics);
             }
-            let outlet = Outlet::new(socket, transport.clone());
-            Ok(Session::new(ConnectionId(rand::random()), tenant, identity, outlet, admission))
+            let connection = ConnectionId(rand::random());
+            let outlet = Outlet::new(connection, socket, transport.clone());
+            Ok(Session::new(connection, tenant, identity, outlet, admission))
         }
         Err(refusal) => {
             tracing::info!(tenant = %tenant.id, user = %identity.user, code = %refusal.code, limit = refusal.limit, "connect refused");

@@ -23,6 +23,7 @@ pub mod handshake;
 pub mod health;
 pub mod http_api;
 pub mod jwt;
+pub mod line;
 pub mod listener;
 pub mod logging;
 pub mod metrics;

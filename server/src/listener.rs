@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{front::Front, transport::Wire};
+use crate::{front::Front, line::Line, transport::Wire};
 
 /// How long a client may take for a request's head, and how long a connection stays open between requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -37,10 +37,10 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stall_timeout: Dura
         };
         stream.set_nodelay(true).ok();
         SockRef::from(&stream).set_tcp_user_timeout(Some(stall_timeout)).ok();
-        let wire = Wire::new(stream);
-        let switch = wire.kill_switch();
+        let line = Line::new(stream, stall_timeout);
+        let (wire, line) = (Wire::new(line.clone()), Arc::downgrade(&line));
         let front = front.clone();
-        let service = service_fn(move |request| front.clone().handle(request, switch.clone()));
+        let service = service_fn(move |request| front.clone().handle(request, line.clone()));
         let connection = http.serve_connection(TokioIo::new(wire), service).with_upgrades();
         tokio::spawn(async move { connection.await.ok() });
     }

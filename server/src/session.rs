@@ -12,9 +12,10 @@ use carillon_tenant::{Code, ConnectionId, Refusal, RoomName, Scope, TenantConfig
 
 use crate::{
     commands::Inbox,
-    fan_out::{Admission, Message, Outlet, SendError, Tenant, unix_time},
+    fan_out::{Admission, Message, Outlet, Tenant, unix_time},
     grant::Tenure,
     jwt::Identity,
+    line::SendError,
     quota::{
         Place, Settled, monotonic,
         rate::{Rate, RateState},
@@ -101,6 +102,13 @@ impl Session {
         }
     }
 
+    /// The client has left long-polling for a WebSocket.
+    pub fn upgraded(&self) {
+        if self.outlet.upgraded() == Err(SendError::Full) {
+            self.drop_slow_consumer();
+        }
+    }
+
     /// Leaves every room and gives its place back; true the first time.
     pub fn close(&self) -> bool {
         let mut state = self.lock();
@@ -112,6 +120,10 @@ impl Session {
             self.tenant.expiries.remove(at, self.id);
         }
         self.tenant.exit(self);
+        drop(state);
+        if self.outlet.overdue() {
+            self.tell_slow_consumer();
+        }
         true
     }
 
@@ -249,9 +261,13 @@ impl Session {
     pub fn drop_slow_consumer(&self) {
         // It stays a member until the engine has noticed, and may be found full some more times.
         if self.outlet.cut() {
-            self.tenant.counters.slow_consumer_disconnects.inc();
-            tracing::warn!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, "slow consumer disconnected");
+            self.tell_slow_consumer();
         }
+    }
+
+    fn tell_slow_consumer(&self) {
+        self.tenant.counters.slow_consumer_disconnects.inc();
+        tracing::warn!(tenant = %self.tenant.id, user = %self.user, connection = %self.id, "slow consumer disconnected");
     }
 
     /// Ends the connection for good, because of `code`.

@@ -2,25 +2,22 @@
 
 use std::{
     io,
-    net::Shutdown,
     pin::Pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::Notify,
 };
 
-use crate::session::Session;
+use crate::{line::Line, session::Session};
 
 /// How long a client that was told to go has to close its side.
 const CUT_SOON: Duration = Duration::from_secs(1);
@@ -28,31 +25,37 @@ const CUT_SOON: Duration = Duration::from_secs(1);
 /// So many reads in a row, then other tasks get their turn: above all the one that writes the answers to what was read.
 const READS_IN_A_ROW_MAX: u8 = 8;
 
-/// An accepted stream that can be shut down by whoever holds a [`KillSwitch`].
+/// What the HTTP server, and then the engine, reads and writes: a [`Line`], which others write to as well.
 #[derive(Debug)]
 pub struct Wire {
-    stream: Arc<TcpStream>,
+    line: Arc<Line>,
     /// What was read from the stream before it came here.
     read_before: Bytes,
     reads_in_a_row: u8,
 }
 
 impl Wire {
-    /// Wraps an accepted stream.
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream: Arc::new(stream), read_before: Bytes::new(), reads_in_a_row: 0 }
+    /// The engine's end of a line.
+    pub const fn new(line: Arc<Line>) -> Self {
+        Self { line, read_before: Bytes::new(), reads_in_a_row: 0 }
     }
 
-    /// The same stream, with bytes that come first.
+    /// The same, with bytes that come first.
     #[must_use]
     pub fn with_read_before(mut self, bytes: Bytes) -> Self {
         self.read_before = bytes;
         self
     }
 
-    /// A switch that ends this stream. It doesn't keep it open.
-    pub fn kill_switch(&self) -> KillSwitch {
-        KillSwitch(Arc::downgrade(&self.stream))
+    /// The line.
+    pub const fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.line.abandon();
     }
 }
 
@@ -69,11 +72,11 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         loop {
-            if self.stream.poll_read_ready(context)?.is_pending() {
+            if self.line.stream().poll_read_ready(context)?.is_pending() {
                 self.reads_in_a_row = 0;
                 return Poll::Pending;
             }
-            match self.stream.try_read_buf(buffer) {
+            match self.line.stream().try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
                     self.reads_in_a_row += 1;
@@ -86,23 +89,11 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(context))?;
-            match self.stream.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
+        self.line.poll_write(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(context))?;
-            match self.stream.try_write_vectored(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
+        self.line.poll_write(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -113,24 +104,8 @@ impl AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&*self.stream).shutdown(Shutdown::Write) {
-            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(())),
-        }
-    }
-}
-
-/// Ends a stream from outside.
-#[derive(Clone, Debug, Default)]
-pub struct KillSwitch(Weak<TcpStream>);
-
-impl KillSwitch {
-    /// Shuts the stream down in both directions; whoever reads or writes it finds it closed.
-    pub fn kill(&self) {
-        if let Some(stream) = self.0.upgrade() {
-            SockRef::from(&*stream).shutdown(Shutdown::Both).ok();
-        }
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.line.poll_shutdown(context)
     }
 }
 
@@ -144,7 +119,7 @@ pub struct Transport {
     pub same_origin: bool,
     /// The session that was let in last. Weak: its outlet holds this transport, and it is to end with the engine's socket.
     pub session: Mutex<Weak<Session>>,
-    socket: Mutex<KillSwitch>,
+    line: Mutex<Weak<Line>>,
     ended: AtomicBool,
     ending: Notify,
 }
@@ -155,18 +130,33 @@ impl Transport {
         Self { origin: origin.map(Into::into), same_origin, ..Self::default() }
     }
 
-    /// Remembers the stream that carries the WebSocket.
-    pub fn carried_by(&self, switch: KillSwitch) {
-        *self.socket.lock().expect("no panic under this lock") = switch;
+    /// Remembers the line that carries the WebSocket.
+    pub fn carried_by(&self, line: Weak<Line>) {
+        *self.line.lock().expect("no panic under this lock") = line;
         if self.has_ended() {
             self.cut();
+        }
+    }
+
+    /// The line, once it carries the session as WebSocket frames.
+    pub fn line(&self) -> Option<Arc<Line>> {
+        let line = self.line.lock().expect("no panic under this lock").upgrade();
+        line.filter(|line| line.carries_frames())
+    }
+
+    /// The session has left long-polling.
+    pub fn upgraded(&self) {
+        let session = self.session.lock().expect("no panic under this lock").upgrade();
+        if let Some(session) = session {
+            session.upgraded();
         }
     }
 
     /// Ends the connection: the stream is shut down, polling requests are answered as of an unknown session. True the first time.
     pub fn cut(&self) -> bool {
         let first = !self.ended.swap(true, Ordering::AcqRel);
-        self.socket.lock().expect("no panic under this lock").kill();
+        let line = self.line.lock().expect("no panic under this lock").upgrade();
+        line.iter().for_each(|line| line.end());
         self.ending.notify_waiters();
         first
     }

@@ -8,9 +8,18 @@ static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
 /// Starts a Node process that opens sockets as the original program does.
 pub async fn start() -> Driver {
+    run("node/client.js").await
+}
+
+/// Starts a Node process whose sockets check what they hear, while they ask for things themselves and stop reading now and then.
+pub async fn checker() -> Driver {
+    run("node/checker.js").await
+}
+
+async fn run(script: &str) -> Driver {
     install().await;
     let mut command = Command::new("node");
-    command.arg(file("node/client.js"));
+    command.arg(file(script));
     Driver::start(command)
 }
 

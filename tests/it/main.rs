@@ -27,3 +27,4 @@ mod seed;
 mod session_ids;
 mod slow;
 mod sticky;
+mod stress;

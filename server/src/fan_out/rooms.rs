@@ -7,8 +7,8 @@ use std::{
 
 use carillon_tenant::ConnectionId;
 
-use super::{Message, SendError, Tenant, unix_time_ms};
-use crate::session::Session;
+use super::{Message, Tenant, message::Bundle, unix_time_ms};
+use crate::{line::SendError, session::Session};
 
 /// Messages that may wait in one room's queue.
 const QUEUE_MESSAGES_MAX: usize = 1024;
@@ -22,10 +22,8 @@ const SMALL_ROOM_MEMBERS: usize = 128;
 /// runs between two looks at its driver (61), so that its own queue runs empty in between. Only then it takes what waits in the queue that
 /// all workers share; with larger chunks one busy room keeps it waiting there, the writers of other rooms among it.
 const CHUNK_MEMBERS: usize = 16;
-/// The same in deliveries, where several messages go out at once: a turn is to be short for everybody else.
-const CHUNK_DELIVERIES: usize = 128;
-/// Messages that wait together go out together, up to so many bytes: one write then carries all of them, and no buffer grows much larger.
-const BATCH_BYTES: usize = 4 << 10;
+/// Messages that wait together go out together, up to so many bytes: one write then carries all of them.
+const BUNDLE_BYTES: usize = 64 << 10;
 
 /// The room's queue is full: messages come faster than this pod can deliver them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +37,6 @@ pub struct Room {
 
 /// A message and who does not get it.
 type Queued = (Arc<Message>, Option<ConnectionId>);
-
-/// What goes out in one turn, and to whom.
-struct Batch {
-    messages: Vec<Queued>,
-    members: Arc<[Arc<Session>]>,
-}
 
 #[derive(Debug, Default)]
 struct State {
@@ -112,9 +104,9 @@ impl Room {
     /// Delivers what waits, as long as it is little; true when nothing is left and the drain has ended.
     fn drain_inline(&self, tenant: &Tenant) -> bool {
         for _ in 0..8 {
-            let Some(Batch { messages, members }) = self.next() else { return true };
-            deliver(tenant, &members, &messages);
-            observe(tenant, &messages);
+            let Some((bundle, members)) = self.next() else { return true };
+            deliver(tenant, &members, &bundle);
+            observe(tenant, &bundle);
             if members.len() > INLINE_MEMBERS_MAX {
                 return false;
             }
@@ -124,28 +116,27 @@ impl Room {
 
     async fn drain(self: Arc<Self>, tenant: Arc<Tenant>) {
         let mut served = 0;
-        while let Some(Batch { messages, members }) = self.next() {
-            let most = if members.len() <= SMALL_ROOM_MEMBERS { SMALL_ROOM_MEMBERS } else { CHUNK_MEMBERS };
-            let turn = (CHUNK_DELIVERIES / messages.len()).clamp(1, most);
+        while let Some((bundle, members)) = self.next() {
+            let turn = if members.len() <= SMALL_ROOM_MEMBERS { SMALL_ROOM_MEMBERS } else { CHUNK_MEMBERS };
             for chunk in members.chunks(turn) {
-                deliver(&tenant, chunk, &messages);
-                // Writers get their turn before the next chunk: their buffers stay small, and other rooms are not held up.
+                deliver(&tenant, chunk, &bundle);
+                // Others get their turn before the next chunk: no room holds up another.
                 served += chunk.len();
                 if served >= turn {
                     served = 0;
                     tokio::task::yield_now().await;
                 }
             }
-            observe(&tenant, &messages);
+            observe(&tenant, &bundle);
         }
     }
 
     /// What goes out next; `None` ends the drain.
-    fn next(&self) -> Option<Batch> {
+    fn next(&self) -> Option<(Bundle, Arc<[Arc<Session>]>)> {
         let mut state = self.lock();
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while let Some((message, except)) =
-            state.queue.pop_front_if(|(message, _)| bytes == 0 || bytes + message.data.get().len() <= BATCH_BYTES)
+            state.queue.pop_front_if(|(message, _)| bytes == 0 || bytes + message.data.get().len() <= BUNDLE_BYTES)
         {
             bytes += message.data.get().len().max(1);
             state.queued_bytes -= message.data.get().len();
@@ -157,7 +148,8 @@ impl Room {
             return None;
         }
         let members = state.list();
-        Some(Batch { messages, members })
+        drop(state);
+        Some((Bundle::new(messages), members))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -171,33 +163,35 @@ impl State {
     }
 }
 
-fn deliver(tenant: &Tenant, members: &[Arc<Session>], messages: &[Queued]) {
+fn deliver(tenant: &Tenant, members: &[Arc<Session>], bundle: &Bundle) {
     let (mut delivered, mut bytes) = (0, 0);
     for member in members {
-        for (message, except) in messages {
-            if Some(member.id) == *except {
-                continue;
+        let sent = if bundle.is_whole_for(member.id) {
+            let sent = member.outlet.send_all(bundle);
+            if sent.is_ok() {
+                delivered += bundle.count();
+                bytes += bundle.bytes;
             }
-            match member.outlet.send(message) {
-                Ok(()) => {
-                    delivered += 1;
-                    bytes += message.data.get().len() as u64;
-                }
-                Err(SendError::Closed) => break,
-                Err(SendError::Full) => {
-                    member.drop_slow_consumer();
-                    break;
-                }
-            }
+            sent
+        } else {
+            bundle.messages_for(member.id).try_for_each(|message| {
+                member.outlet.send(message)?;
+                delivered += 1;
+                bytes += message.data.get().len() as u64;
+                Ok(())
+            })
+        };
+        if sent == Err(SendError::Full) {
+            member.drop_slow_consumer();
         }
     }
     tenant.metrics.messages_delivered.inc_by(delivered);
     tenant.egress.charge(bytes);
 }
 
-fn observe(tenant: &Tenant, messages: &[Queued]) {
+fn observe(tenant: &Tenant, bundle: &Bundle) {
     let now_ms = unix_time_ms();
-    for (message, _) in messages {
+    for message in bundle.messages() {
         #[expect(clippy::cast_precision_loss, reason = "a latency in milliseconds is far below 2^52")]
         tenant.counters.delivery_latency_seconds.observe(now_ms.saturating_sub(message.published_at_ms) as f64 / 1000.0);
     }

@@ -7,8 +7,6 @@
 //!
 //! Numbers are little-endian, a text is its length (u16) and UTF-8. The data is copied, never parsed beyond one check that it is JSON.
 
-use std::sync::Arc;
-
 use carillon_tenant::{ConnectionId, RoomName, UserId};
 use serde_json::value::RawValue;
 
@@ -132,7 +130,7 @@ impl<'a> Envelope<'a> {
     /// [`DecodeError::Malformed`]
     pub fn publication(self) -> Result<Publication, DecodeError> {
         let Self { mut rest, flags, published_at_ms, .. } = self;
-        let event = rest.text()?.into();
+        let event = rest.text()?;
         let except = if flags & HAS_EXCEPT == 0 { None } else { Some(ConnectionId(rest.u64()?)) };
         let target = match flags & !HAS_EXCEPT {
             TARGET_TENANT => Target::Tenant,
@@ -147,7 +145,7 @@ impl<'a> Envelope<'a> {
         };
         let data = std::str::from_utf8(rest.0).map_err(|_| DecodeError::Malformed)?;
         let data = RawValue::from_string(data.to_owned()).map_err(|_| DecodeError::Malformed)?;
-        Ok(Publication { target, except, message: Arc::new(Message { event, data, published_at_ms }) })
+        Ok(Publication { target, except, message: Message::published_at(published_at_ms, event, data) })
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 
 fn publication(target: Target, except: Option<ConnectionId>, event: &str, data: &str) -> Publication {
     let data = RawValue::from_string(data.to_owned()).unwrap();
-    Publication { target, except, message: Arc::new(Message { event: event.into(), data, published_at_ms: 1_795_000_000_123 }) }
+    Publication { target, except, message: Message::published_at(1_795_000_000_123, event, data) }
 }
 
 fn users(ids: &[serde_json::Value]) -> Target {

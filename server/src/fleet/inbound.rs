@@ -114,7 +114,7 @@ mod tests {
 
     fn bytes(publisher: &str, sequence: u64, published_at_ms: u64) -> Vec<u8> {
         let data = RawValue::from_string(sequence.to_string()).unwrap();
-        let message = Arc::new(Event { event: "e".into(), data, published_at_ms });
+        let message = Event::published_at(published_at_ms, "e", data);
         let publication = Publication { target: Target::Tenant, except: None, message };
         Unnumbered::encode(publisher, &publication).unwrap().number(sequence)
     }
