@@ -28,3 +28,6 @@ mod session_ids;
 mod slow;
 mod sticky;
 mod stress;
+
+/// Held by stories that take all of the machine, and by those that measure what needs some of it.
+static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -12,6 +12,8 @@ use carillon_tests::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::MACHINE;
+
 /// Messages of the tenant.
 const MESSAGES: usize = 400;
 /// Clients of each kind.
@@ -50,6 +52,7 @@ async fn check(socket: &mut Socket, transport: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_every_kind_hear_everything_while_they_ask_and_pause_and_upgrade() {
+    let _machine = MACHINE.lock().await;
     let mut setup = Setup::default();
     setup.heartbeat.interval = Duration::from_secs(1);
     let fleet = Fleet::with(setup, &[tenant("acme")]).await;

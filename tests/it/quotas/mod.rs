@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use carillon_tests::tenants::{Tenant, tenant};
 use serde_json::json;
-use tokio::sync::Mutex;
+
+use crate::MACHINE;
 
 /// What a client is told when the tenant has all its connections.
 const FULL: &str = "Quota exceeded: connections_max";
@@ -27,9 +28,6 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 const RECOVERED: Duration = Duration::from_secs(10);
 /// How soon everything is counted right again once Redis is back.
 const HEALED: Duration = Duration::from_secs(5);
-
-/// Held by stories that take all of the machine, and by those that measure what needs some of it.
-static MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// A tenant whose only limit is the one on its connections.
 fn limited_to(connections: usize) -> Tenant {

@@ -33,7 +33,7 @@ async fn exactly_as_many_get_in_as_there_are_places_and_every_place_can_be_taken
     for server in 0..SERVERS {
         assert_eq!(crowd.leave_from((server + 1) % SERVERS, 10), 10);
         crowd.enter(10, Habit { only: Some(server), retry: Some(AT_ONCE / 10), user: None });
-        crowd.has_inside(AT_ONCE * 2, PLACES).await;
+        crowd.has_inside(AT_ONCE * 5, PLACES).await;
     }
     fleet.uses(AT_ONCE * 5, "acme", PLACES, 0).await;
     assert_eq!((crowd.peak(), crowd.losses()), (PLACES, 0));
