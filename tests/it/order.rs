@@ -1,7 +1,12 @@
 //! Messages of one connection are handled, and answered, in the order sent.
 
+use std::sync::Arc;
+
 use carillon_tests::{client::Client, driver::Driver, fleet::Fleet, node, polling::Polling, tenants::tenant, tokens::token};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::MACHINE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_rapid_events_are_answered_in_order() {
@@ -82,5 +87,43 @@ async fn what_is_published_in_order_arrives_in_order() {
             assert_eq!(packet, format!(r#"42["n",{next}]"#));
             next += 1;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_several_cores_serve_has_one_order() {
+    // Enough for two cores.
+    const MEMBERS: usize = 2100;
+    const MESSAGES: usize = 50;
+    let _machine = MACHINE.lock().await;
+    let fleet = Arc::new(Fleet::start(&[tenant("acme").with("/quotas/connections/max", "Unlimited")]).await);
+    let mut members = Vec::new();
+    while members.len() < MEMBERS {
+        let address = fleet.address();
+        let mut connecting = JoinSet::new();
+        for user in members.len()..members.len() + 100 {
+            connecting.spawn(async move { Client::connect(address, &token("acme", user)).await });
+        }
+        members.extend(connecting.join_all().await);
+    }
+    let publishers = ["one", "other"].map(|publisher| {
+        let fleet = fleet.clone();
+        tokio::spawn(async move {
+            for number in 0..MESSAGES {
+                fleet.publish("acme", "n", &json!([publisher, number]));
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    let mut order: Option<Vec<Value>> = None;
+    for member in &mut members {
+        let mut heard = Vec::new();
+        for _ in 0..2 * MESSAGES {
+            heard.push(member.expect("n").await);
+        }
+        assert_eq!(&heard, order.get_or_insert_with(|| heard.clone()));
     }
 }

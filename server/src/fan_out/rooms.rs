@@ -6,6 +6,7 @@ use std::{
 };
 
 use carillon_tenant::ConnectionId;
+use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{Message, Tenant, message::Bundle, unix_time_ms};
 use crate::{line::SendError, session::Session};
@@ -22,6 +23,8 @@ const SMALL_ROOM_MEMBERS: usize = 128;
 /// runs between two looks at its driver (61), so that its own queue runs empty in between. Only then it takes what waits in the queue that
 /// all workers share; with larger chunks one busy room keeps it waiting there, the writers of other rooms among it.
 const CHUNK_MEMBERS: usize = 16;
+/// Members of a room that are worth a core of their own, if there are more cores.
+const MEMBERS_PER_CORE_MIN: usize = 1024;
 /// Messages that wait together go out together, up to so many bytes: one write then carries all of them.
 const BUNDLE_BYTES: usize = 64 << 10;
 
@@ -115,19 +118,16 @@ impl Room {
     }
 
     async fn drain(self: Arc<Self>, tenant: Arc<Tenant>) {
+        let cores = Handle::current().metrics().num_workers();
         let mut served = 0;
         while let Some((bundle, members)) = self.next() {
-            let turn = if members.len() <= SMALL_ROOM_MEMBERS { SMALL_ROOM_MEMBERS } else { CHUNK_MEMBERS };
-            for chunk in members.chunks(turn) {
-                deliver(&tenant, chunk, &bundle);
-                // Others get their turn before the next chunk: no room holds up another.
-                served += chunk.len();
-                if served >= turn {
-                    served = 0;
-                    tokio::task::yield_now().await;
-                }
+            let parts = (members.len() / MEMBERS_PER_CORE_MIN).min(cores);
+            if parts > 1 {
+                serve_side_by_side(&tenant, &members, Arc::new(bundle), parts).await;
+            } else {
+                serve(&tenant, &members, &bundle, &mut served).await;
+                observe(&tenant, &bundle);
             }
-            observe(&tenant, &bundle);
         }
     }
 
@@ -161,6 +161,35 @@ impl State {
     fn list(&mut self) -> Arc<[Arc<Session>]> {
         self.listed.get_or_insert_with(|| self.members.values().cloned().collect()).clone()
     }
+}
+
+/// Delivers to `members`, turn by turn; `served` counts those of the turn that has begun.
+async fn serve(tenant: &Tenant, members: &[Arc<Session>], bundle: &Bundle, served: &mut usize) {
+    let turn = if members.len() <= SMALL_ROOM_MEMBERS { SMALL_ROOM_MEMBERS } else { CHUNK_MEMBERS };
+    for chunk in members.chunks(turn) {
+        deliver(tenant, chunk, bundle);
+        // Others get their turn before the next chunk: no room holds up another.
+        *served += chunk.len();
+        if *served >= turn {
+            *served = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Delivers to `members` in so many parts at a time. All have `bundle` before this ends, so that what comes after it comes after it for each.
+async fn serve_side_by_side(tenant: &Arc<Tenant>, members: &Arc<[Arc<Session>]>, bundle: Arc<Bundle>, parts: usize) {
+    let size = members.len().div_ceil(parts);
+    let mut crew = JoinSet::new();
+    for start in (0..members.len()).step_by(size) {
+        let (tenant, members, bundle) = (tenant.clone(), members.clone(), bundle.clone());
+        crew.spawn(async move {
+            let part = &members[start..members.len().min(start + size)];
+            serve(&tenant, part, &bundle, &mut 0).await;
+        });
+    }
+    while crew.join_next().await.is_some() {}
+    observe(tenant, &bundle);
 }
 
 fn deliver(tenant: &Tenant, members: &[Arc<Session>], bundle: &Bundle) {
