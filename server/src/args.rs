@@ -11,7 +11,7 @@ use carillon_tenant::{FleetName, OriginPolicy};
 use clap::Parser;
 use rustls::pki_types::ServerName;
 
-use crate::{Options, engine::Heartbeat, logging::Format};
+use crate::{Options, heartbeat::Heartbeat, logging::Format};
 
 /// Serves Socket.IO and the HTTP API to many tenants, as the Carillon operator programs it.
 ///

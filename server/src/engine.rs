@@ -6,7 +6,7 @@ use carillon_tenant::Quotas;
 use engineioxide::service::NotFoundService;
 use socketioxide::{ParserConfig, SocketIo, TransportType, service::SocketIoService};
 
-use crate::{core::Core, fan_out::QUEUE_PACKETS_MAX, handler::Handler, handshake::Connect};
+use crate::{core::Core, fan_out::QUEUE_PACKETS_MAX, handler::Handler, handshake::Connect, heartbeat::Heartbeat};
 
 /// Where the engine answers.
 pub const ENGINE_PATH: &str = "/socket.io";
@@ -18,31 +18,24 @@ pub type EngineService = SocketIoService<NotFoundService>;
 const ATTACHMENTS_MAX: usize = 16;
 /// How long an upgrade from long-polling may take.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Larger than the largest message by what stands around it.
-const FRAME_BYTES_MAX: usize = Quotas::BYTES_MAX as usize + 4096;
-/// What the WebSocket reads at once. It is kept for the whole connection.
-const READ_BUFFER_BYTES: usize = 1024;
+/// Larger than the largest message by what stands around it, in bytes.
+pub const FRAME_BYTES_MAX: usize = Quotas::BYTES_MAX as usize + 4096;
+/// What the WebSocket reads at once. It is kept for the whole connection; more is read from the kernel and waits in the
+/// [`Wire`](crate::transport::Wire).
+const READ_BUFFER_BYTES: usize = 256;
 
-/// How often the engine asks whether a client is there, and how long it waits.
-#[derive(Clone, Copy, Debug)]
-pub struct Heartbeat {
-    /// Between two pings.
-    pub interval: Duration,
-    /// Until the pong.
-    pub timeout: Duration,
-    /// Until CONNECT, and until a refused client goes.
-    pub connect_timeout: Duration,
-}
+/// Between two heartbeats of the engine's own, of which there is to be none: see [`heartbeat`](crate::heartbeat).
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Starts the engine with its only namespace, `/`.
-pub fn start(core: &Arc<Core>, heartbeat: Heartbeat) -> (EngineService, SocketIo) {
+pub fn start(core: &Arc<Core>, heartbeat: &Heartbeat) -> (EngineService, SocketIo) {
     let parser = ParserConfig::common().max_incoming_binaries(ATTACHMENTS_MAX).max_incoming_binary_buf_size(FRAME_BYTES_MAX);
     // Each transport has a limit of its own; a WebSocket ignores `max_payload`.
     let (service, io) = SocketIo::builder()
         .req_path(ENGINE_PATH)
         .transports([TransportType::Polling, TransportType::Websocket])
-        .ping_interval(heartbeat.interval)
-        .ping_timeout(heartbeat.timeout)
+        .ping_interval(NEVER)
+        .ping_timeout(NEVER)
         .connect_timeout(heartbeat.connect_timeout)
         .upgrade_timeout(UPGRADE_TIMEOUT)
         .max_payload(FRAME_BYTES_MAX as u64)

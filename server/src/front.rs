@@ -1,9 +1,8 @@
 //! Every HTTP request of the public port: to the engine, to the pod that owns its session, or to the HTTP API.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -11,8 +10,7 @@ use axum::{Router, body::Body};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use carillon_tenant::{Code, SecretBytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
-use http_body_util::BodyExt;
-use hyper::{body::Incoming, service::Service, upgrade::OnUpgrade};
+use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tower::ServiceExt;
@@ -21,7 +19,9 @@ use crate::{
     core::Core,
     cors::Origin,
     engine::{ENGINE_PATH, EngineService},
+    heartbeat::Heartbeat,
     line::Line,
+    long_polling::LongPolling,
     problem::Problem,
     proxy::{FORWARDED_BY, Proxy},
     session_ids,
@@ -32,8 +32,6 @@ use crate::{
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// The URI that the engine keeps of a fresh WebSocket.
 const WEBSOCKET_URI: &str = "/socket.io/?EIO=4&transport=websocket";
-/// Largest response to the request that opens a polling session, in bytes.
-const OPEN_BYTES_MAX: usize = 64 << 10;
 
 /// The public port's request handler.
 pub struct Front {
@@ -41,14 +39,14 @@ pub struct Front {
     engine: EngineService,
     api: Router,
     proxy: Proxy,
-    /// Sessions that began as long-polling, by the engine's id. The engine owns each transport; an entry dies with it.
-    polling: Mutex<HashMap<Box<str>, Weak<Transport>>>,
+    polling: LongPolling,
 }
 
 impl Front {
     /// Puts the handler together.
-    pub fn new(core: Arc<Core>, engine: EngineService, api: Router) -> Arc<Self> {
-        Arc::new(Self { core, engine, api, proxy: Proxy::default(), polling: Mutex::default() })
+    pub fn new(core: Arc<Core>, engine: EngineService, heartbeat: Heartbeat, api: Router) -> Arc<Self> {
+        let polling = LongPolling::new(engine.clone(), heartbeat);
+        Arc::new(Self { core, engine, api, proxy: Proxy::default(), polling })
     }
 
     /// Answers one request that came over `line`.
@@ -77,7 +75,7 @@ impl Front {
 
     /// Drops the entries of sessions that are gone.
     pub fn sweep(&self) {
-        self.polling.lock().expect("no panic under this lock").retain(|_, transport| transport.strong_count() > 0);
+        self.polling.sweep();
     }
 
     async fn engine_request(&self, request: Request<Incoming>, line: Weak<Line>, origin: &Origin) -> Result<Response<Body>, Problem> {
@@ -95,32 +93,51 @@ impl Front {
         if self.core.draining() {
             return Err(Problem::unavailable(Code::Draining));
         }
-        let transport = Transport::new(origin.text(), matches!(origin, Origin::Same(_)));
-        let transport = Arc::new(transport);
-        if is_fresh_websocket(&request) {
-            Ok(self.open_websocket(request, line, transport))
-        } else {
-            self.open_polling(request, &key, transport).await
+        let transport = |polls| Transport::new(origin.text(), matches!(origin, Origin::Same(_)), polls);
+        if is_websocket(&request) {
+            return Ok(self.open_websocket(request, line, &transport(None), None));
         }
+        let (mut parts, body) = request.into_parts();
+        slim_down(&mut parts);
+        let seal = |sid: &str| session_ids::seal(&key, self.core.fleet.pod(), sid);
+        self.polling.open(Request::from_parts(parts, body), transport, seal).await
     }
 
-    /// A WebSocket without a session: the stream goes to the engine bare, without the request's buffers.
-    fn open_websocket(&self, mut request: Request<Incoming>, line: Weak<Line>, transport: Arc<Transport>) -> Response<Body> {
+    /// A WebSocket, of the session `sid` or a new one: the stream goes to the engine bare, without the request's buffers.
+    fn open_websocket(
+        &self,
+        mut request: Request<Incoming>,
+        line: Weak<Line>,
+        transport: &Arc<Transport>,
+        sid: Option<&str>,
+    ) -> Response<Body> {
         let accept = accept_key(&request.headers()[header::SEC_WEBSOCKET_KEY]);
         let upgrade = hyper::upgrade::on(&mut request);
         drop(request);
         transport.carried_by(line);
         let mut slim = Request::new(());
-        *slim.uri_mut() = Uri::from_static(WEBSOCKET_URI);
-        slim.extensions_mut().insert(transport);
+        let probes = match sid {
+            Some(sid) => {
+                let uri = format!("{WEBSOCKET_URI}&sid={sid}");
+                *slim.uri_mut() = Uri::try_from(uri).expect("the engine's ids are fit for a URI");
+                Some(Arc::downgrade(transport))
+            }
+            None => {
+                *slim.uri_mut() = Uri::from_static(WEBSOCKET_URI);
+                slim.extensions_mut().insert(transport.clone());
+                None
+            }
+        };
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let Ok(parts) = upgraded.downcast::<TokioIo<Wire>>() else { return };
             // A copy, so that hyper's buffer is freed; clients seldom send before they have the response.
-            let early = bytes::Bytes::copy_from_slice(&parts.read_buf);
-            let wire = parts.io.into_inner().with_read_before(early);
-            wire.line().carry_frames();
+            let wire = parts.io.into_inner().with_read_before(&parts.read_buf);
+            match probes {
+                Some(transport) => wire.line().carry_probe(transport),
+                None => wire.line().carry_frames(),
+            }
             engine.call((wire, slim)).await.ok();
         });
         let response = Response::builder()
@@ -129,30 +146,6 @@ impl Front {
             .header(header::CONNECTION, "Upgrade")
             .header(header::SEC_WEBSOCKET_ACCEPT, accept);
         response.body(Body::empty()).expect("constant headers are valid")
-    }
-
-    /// A request that opens a long-polling session: the id in the answer is sealed.
-    async fn open_polling(
-        &self,
-        request: Request<Incoming>,
-        key: &SecretBytes,
-        transport: Arc<Transport>,
-    ) -> Result<Response<Body>, Problem> {
-        let (mut parts, body) = request.into_parts();
-        slim_down(&mut parts);
-        parts.extensions.insert(transport.clone());
-        let response = self.call_engine(Request::from_parts(parts, body)).await;
-        if response.status() != StatusCode::OK {
-            return Ok(response);
-        }
-        let (mut head, body) = response.into_parts();
-        let body = http_body_util::Limited::new(body, OPEN_BYTES_MAX).collect().await.map_err(|_| Problem::bad_gateway())?.to_bytes();
-        let body = String::from_utf8(body.into()).map_err(|_| Problem::bad_gateway())?;
-        let Some((before, sid, after)) = split_sid(&body) else { return Ok(Response::from_parts(head, Body::from(body))) };
-        let sealed = format!("{before}{}{after}", session_ids::seal(key, self.core.fleet.pod(), sid));
-        self.polling.lock().expect("no panic under this lock").insert(sid.into(), Arc::downgrade(&transport));
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sealed.len()));
-        Ok(Response::from_parts(head, Body::from(sealed)))
     }
 
     /// A request of a session: served here, or passed on to the pod that owns it.
@@ -171,51 +164,30 @@ impl Front {
             let owner = self.core.fleet.locate(session.pod).await.ok_or_else(Problem::unknown_session)?;
             return self.proxy.pass_on(request, owner).await;
         }
-        let transport = self.polling.lock().expect("no panic under this lock").get(session.sid).and_then(Weak::upgrade);
-        let transport = transport.filter(|transport| !transport.has_ended()).ok_or_else(Problem::unknown_session)?;
-        let (mut parts, body) = request.into_parts();
-        if parts.headers.contains_key(header::UPGRADE) {
-            line.upgrade().into_iter().for_each(|line| line.expect_upgrade(Arc::downgrade(&transport)));
-            transport.carried_by(line);
+        let transport = self.polling.find(session.sid).ok_or_else(Problem::unknown_session)?;
+        let polls = transport.polls.as_deref().ok_or_else(Problem::unknown_session)?;
+        if is_websocket(&request) {
+            return Ok(self.open_websocket(request, line, &transport, Some(session.sid)));
         }
+        let (mut parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().replace(id, session.sid);
         parts.uri = format!("{ENGINE_PATH}/?{query}").parse().map_err(|_| Problem::unknown_session())?;
         slim_down(&mut parts);
-        tokio::select! {
-            response = self.call_engine(Request::from_parts(parts, body)) => Ok(response),
-            () = transport.ended() => Err(Problem::unknown_session()),
-        }
-    }
-
-    async fn call_engine(&self, request: Request<Incoming>) -> Response<Body> {
-        let response = self.engine.call(request).await.unwrap_or_else(|never: Infallible| match never {});
-        response.map(Body::new)
+        self.polling.answer(parts, body, polls).await
     }
 }
 
-/// Re-owns what the engine keeps of a request for the whole connection, so that the read buffer behind it is freed.
+/// Re-owns what the engine keeps of a request for the whole connection, so that the read buffer behind it is freed. A WebSocket is nothing
+/// that it could be made into from then on.
 fn slim_down(parts: &mut Parts) {
     let mut headers = HeaderMap::new();
-    for name in [
-        header::SEC_WEBSOCKET_KEY,
-        header::CONTENT_TYPE,
-        header::CONTENT_LENGTH,
-        header::CONNECTION,
-        header::UPGRADE,
-        header::SEC_WEBSOCKET_VERSION,
-    ] {
-        for value in parts.headers.get_all(&name) {
-            if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
-                headers.append(name.clone(), copy);
-            }
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        if let Some(copy) = parts.headers.get(&name).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
+            headers.insert(name, copy);
         }
     }
     parts.headers = headers;
-    let upgrade = parts.extensions.remove::<OnUpgrade>();
     parts.extensions = http::Extensions::default();
-    if let Some(upgrade) = upgrade {
-        parts.extensions.insert(upgrade);
-    }
     if let Ok(uri) = parts.uri.to_string().parse() {
         parts.uri = uri;
     }
@@ -232,7 +204,8 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
-fn is_fresh_websocket<B>(request: &Request<B>) -> bool {
+/// A request that opens a WebSocket; what is meant to be one and isn't is up to the engine to refuse.
+fn is_websocket<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -250,14 +223,6 @@ fn accept_key(key: &HeaderValue) -> String {
     hash.update(key.as_bytes());
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     STANDARD.encode(hash.finalize())
-}
-
-/// Splits an engine's open packet around its session id.
-fn split_sid(body: &str) -> Option<(&str, &str, &str)> {
-    const FIELD: &str = "\"sid\":\"";
-    let start = body.find(FIELD)? + FIELD.len();
-    let end = start + body[start..].find('"')?;
-    Some((&body[..start], &body[start..end], &body[end..]))
 }
 
 #[cfg(test)]
@@ -282,12 +247,6 @@ mod tests {
         assert!(buffer.is_unique(), "something of the request still points into its buffer");
         assert_eq!(parts.uri, "/socket.io/?EIO=4&transport=polling");
         assert_eq!(parts.headers[header::CONTENT_TYPE], "text/plain");
-    }
-
-    #[test]
-    fn finds_the_sid_of_an_open_packet() {
-        assert_eq!(split_sid(r#"0{"sid":"abc","upgrades":[]}"#), Some((r#"0{"sid":""#, "abc", r#"","upgrades":[]}"#)));
-        assert_eq!(split_sid("1"), None);
     }
 
     #[test]

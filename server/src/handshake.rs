@@ -22,6 +22,7 @@ use crate::{
     grant::Grant,
     handler::Handler,
     jwt::{Identity, UnverifiedToken},
+    line::Fault,
     session::Session,
     transport::Transport,
 };
@@ -197,6 +198,9 @@ impl DisconnectHandler<LocalAdapter, Handler> for Gone {
         let Self { session, transport } = self;
         if session.close() {
             let seconds = session.age().as_secs();
+            // The engine sees only that the stream has ended.
+            let silent = session.outlet.fault() == Some(Fault::Silent);
+            let reason = if silent { DisconnectReason::HeartbeatTimeout } else { reason };
             tracing::info!(tenant = %session.tenant.id, user = %session.user, connection = %session.id, ?reason, seconds, "disconnected");
         }
         let mut current = transport.session.lock().expect("no panic under this lock");

@@ -21,11 +21,13 @@ pub mod grant;
 pub mod handler;
 pub mod handshake;
 pub mod health;
+pub mod heartbeat;
 pub mod http_api;
 pub mod jwt;
 pub mod line;
 pub mod listener;
 pub mod logging;
+pub mod long_polling;
 pub mod metrics;
 pub mod origin_index;
 pub mod problem;
@@ -52,9 +54,9 @@ pub use crate::run::run;
 use crate::{
     config_store::ConfigStore,
     core::Core,
-    engine::Heartbeat,
     fleet::{Fleet, FleetOptions},
     front::Front,
+    heartbeat::{Heartbeat, Pulse},
     metrics::Metrics,
 };
 
@@ -72,7 +74,7 @@ pub struct Options {
     pub advertise: Option<SocketAddr>,
     /// Origins of browsers, for tenants that name none.
     pub frontend: OriginPolicy,
-    /// The engine's pings.
+    /// Pings.
     pub heartbeat: Heartbeat,
     /// How long leaving takes.
     pub drain_window: Duration,
@@ -109,10 +111,12 @@ impl Server {
         let config = ConfigStore::new(boot_id, options.frontend, metrics.clone(), fleet.clone());
         fleet.start_receiving(config.clone());
         let core = Core::new(config, fleet, metrics);
-        let (engine, io) = engine::start(&core, options.heartbeat);
-        let front = Front::new(core.clone(), engine, http_api::router(core.clone()).merge(pages));
+        let (engine, io) = engine::start(&core, &options.heartbeat);
+        let pulse = Pulse::new(options.heartbeat);
+        let front = Front::new(core.clone(), engine, options.heartbeat, http_api::router(core.clone()).merge(pages));
         let stop = CancellationToken::new();
-        tokio::spawn(listener::serve(listener, front.clone(), options.heartbeat.timeout, stop.clone()));
+        tokio::spawn(listener::serve(listener, front.clone(), pulse.clone(), stop.clone()));
+        tokio::spawn(pulse.run(stop.clone()));
         tokio::spawn(expiry::watch(core.clone(), stop.clone()));
         let stopped = stop.clone();
         tokio::spawn(async move {

@@ -15,7 +15,7 @@ use crate::{
     fan_out::{Admission, Message, Outlet, Tenant, unix_time},
     grant::Tenure,
     jwt::Identity,
-    line::SendError,
+    line::{Fault, SendError},
     quota::{
         Place, Settled, monotonic,
         rate::{Rate, RateState},
@@ -121,7 +121,7 @@ impl Session {
         }
         self.tenant.exit(self);
         drop(state);
-        if self.outlet.overdue() {
+        if self.outlet.fault() == Some(Fault::Overdue) {
             self.tell_slow_consumer();
         }
         true

@@ -1,6 +1,7 @@
 //! What one engine connection runs over, and how to end it from outside: the engine itself offers no way.
 
 use std::{
+    cell::RefCell,
     io,
     pin::Pin,
     sync::{
@@ -12,18 +13,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{line::Line, session::Session};
+use crate::{heartbeat::Polls, line::Line, session::Session};
 
 /// How long a client that was told to go has to close its side.
 const CUT_SOON: Duration = Duration::from_secs(1);
 
 /// So many reads in a row, then other tasks get their turn: above all the one that writes the answers to what was read.
-const READS_IN_A_ROW_MAX: u8 = 8;
+const READS_IN_A_ROW_MAX: u8 = 32;
+/// Bytes taken from the kernel at once. What the reader has no room for yet waits in memory, which is freed when it is read.
+const SCRATCH_BYTES: usize = 16 << 10;
+
+thread_local! {
+    // Readers keep their buffers for as long as they live, so theirs are small; this one serves all that are read on a thread.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
+}
 
 /// What the HTTP server, and then the engine, reads and writes: a [`Line`], which others write to as well.
 #[derive(Debug)]
@@ -40,10 +45,10 @@ impl Wire {
         Self { line, read_before: Bytes::new(), reads_in_a_row: 0 }
     }
 
-    /// The same, with bytes that come first.
+    /// The same, with bytes that come before all others.
     #[must_use]
-    pub fn with_read_before(mut self, bytes: Bytes) -> Self {
-        self.read_before = bytes;
+    pub fn with_read_before(mut self, bytes: &[u8]) -> Self {
+        self.read_before = [bytes, &self.read_before].concat().into();
         self
     }
 
@@ -61,27 +66,38 @@ impl Drop for Wire {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.read_before.is_empty() {
-            let length = self.read_before.len().min(buffer.remaining());
-            buffer.put_slice(&self.read_before.split_to(length));
-            return Poll::Ready(Ok(()));
-        }
         if self.reads_in_a_row >= READS_IN_A_ROW_MAX {
             self.reads_in_a_row = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        self.reads_in_a_row += 1;
+        if !self.read_before.is_empty() {
+            let length = self.read_before.len().min(buffer.remaining());
+            let bytes = self.read_before.split_to(length);
+            self.line.hear(&bytes);
+            buffer.put_slice(&bytes);
+            if self.read_before.is_empty() {
+                self.read_before = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
         }
         loop {
             if self.line.stream().poll_read_ready(context)?.is_pending() {
                 self.reads_in_a_row = 0;
                 return Poll::Pending;
             }
-            match self.line.stream().try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    self.reads_in_a_row += 1;
-                    return Poll::Ready(result.map(drop));
-                }
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let length = self.line.read(scratch)?;
+                let (now, later) = scratch[..length].split_at(length.min(buffer.remaining()));
+                self.line.hear(now);
+                buffer.put_slice(now);
+                self.read_before = Bytes::copy_from_slice(later);
+                Ok(())
+            });
+            match read {
+                Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
             }
         }
     }
@@ -111,7 +127,7 @@ impl AsyncWrite for Wire {
 
 /// One engine connection: a WebSocket, or the requests of one long-polling session and the WebSocket that it may upgrade to.
 /// The engine keeps it with the request that opened the connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Transport {
     /// The page's origin, for the handshake.
     pub origin: Option<Box<str>>,
@@ -119,15 +135,25 @@ pub struct Transport {
     pub same_origin: bool,
     /// The session that was let in last. Weak: its outlet holds this transport, and it is to end with the engine's socket.
     pub session: Mutex<Weak<Session>>,
+    /// What its requests wait for, if it began as long-polling.
+    pub polls: Option<Arc<Polls>>,
     line: Mutex<Weak<Line>>,
     ended: AtomicBool,
-    ending: Notify,
+    silent: AtomicBool,
 }
 
 impl Transport {
-    /// A transport opened by a page of `origin`.
-    pub fn new(origin: Option<&str>, same_origin: bool) -> Self {
-        Self { origin: origin.map(Into::into), same_origin, ..Self::default() }
+    /// A transport opened by a page of `origin`, as a WebSocket unless there are `polls`.
+    pub fn new(origin: Option<&str>, same_origin: bool, polls: Option<Arc<Polls>>) -> Arc<Self> {
+        Arc::new(Self {
+            origin: origin.map(Into::into),
+            same_origin,
+            session: Mutex::default(),
+            polls,
+            line: Mutex::default(),
+            ended: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+        })
     }
 
     /// Remembers the line that carries the WebSocket.
@@ -146,6 +172,7 @@ impl Transport {
 
     /// The session has left long-polling.
     pub fn upgraded(&self) {
+        self.polls.iter().for_each(|polls| polls.upgraded());
         let session = self.session.lock().expect("no panic under this lock").upgrade();
         if let Some(session) = session {
             session.upgraded();
@@ -157,8 +184,19 @@ impl Transport {
         let first = !self.ended.swap(true, Ordering::AcqRel);
         let line = self.line.lock().expect("no panic under this lock").upgrade();
         line.iter().for_each(|line| line.end());
-        self.ending.notify_waiters();
+        self.polls.iter().for_each(|polls| polls.end());
         first
+    }
+
+    /// Ends it, because its long-polling client said nothing when it was asked.
+    pub fn fall_silent(&self) {
+        self.silent.store(true, Ordering::Release);
+        self.cut();
+    }
+
+    /// True once its client said nothing when it was asked while it was long-polling.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Acquire)
     }
 
     /// Ends the connection after the client has had a moment to do so.
@@ -176,14 +214,11 @@ impl Transport {
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
+}
 
-    /// Waits until it is cut.
-    pub async fn ended(&self) {
-        let ending = self.ending.notified();
-        tokio::pin!(ending);
-        ending.as_mut().enable();
-        if !self.has_ended() {
-            ending.await;
-        }
+impl Drop for Transport {
+    /// The engine has let go of the session.
+    fn drop(&mut self) {
+        self.polls.iter().for_each(|polls| polls.end());
     }
 }

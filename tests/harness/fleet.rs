@@ -8,8 +8,8 @@ use std::{
 use axum::Router;
 use carillon_server::{
     Options, Server,
-    engine::Heartbeat,
     fan_out::{Message, Publication, Target, Tenant as LiveTenant, Usage},
+    heartbeat::Heartbeat,
 };
 use carillon_tenant::{
     FleetName, OriginPolicy, Position, RoomName,

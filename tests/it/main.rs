@@ -14,6 +14,7 @@ mod expiry;
 mod fleet;
 mod fleets;
 mod generated;
+mod heartbeat;
 mod http_api;
 mod key_sets;
 mod memory;

@@ -13,6 +13,8 @@ use carillon_tests::{
 };
 use serde_json::{Value, json};
 
+use crate::MACHINE;
+
 fn impatient() -> Setup {
     let mut setup = Setup::default();
     setup.heartbeat.interval = Duration::from_secs(1);
@@ -97,6 +99,25 @@ async fn a_reader_that_stops_under_load_is_cut_and_counted_and_nobody_else_loses
     assert_eq!(fleet.metric(0, "carillon_slow_consumer_disconnects_total"), 1.0);
     fleet.uses("acme", 1, 1, 0).await;
     within_deadline("the stopped reader finds itself cut", async { while stopped.next().await.is_some() {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_place_of_a_reader_that_lets_too_much_wait_is_free_within_a_second() {
+    let _machine = MACHINE.lock().await;
+    let fleet = Fleet::start(&[tenant("acme").with("/quotas/connections/max", 1)]).await;
+    let _stopped = Client::connect(fleet.address(), &token("acme", 1)).await;
+    let data = Value::String("x".repeat(60_000));
+    let cut = || fleet.metric(0, "carillon_slow_consumer_disconnects_total");
+    within_deadline("more waits than may", async {
+        while cut() == 0.0 {
+            fleet.publish("acme", "record:created", &data);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    eventually_within(Duration::from_secs(1), "the place is free", || is(fleet.tenant("acme").usage().connections, &0)).await;
+    Client::connect(fleet.address(), &token("acme", 1)).await;
+    assert_eq!(cut(), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

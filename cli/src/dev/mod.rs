@@ -18,9 +18,9 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use carillon_server::{
     Options, Server,
-    engine::Heartbeat,
     fleet::Fleet,
     health,
+    heartbeat::Heartbeat,
     logging::{self, Format},
     tls,
 };

@@ -7,7 +7,7 @@ use socketioxide::{SendError as EngineError, SocketError, adapter::LocalAdapter,
 
 use super::{Message, message::Bundle};
 use crate::{
-    line::{Line, MARK, SendError},
+    line::{Fault, Line, MARK, SendError},
     transport::Transport,
 };
 
@@ -141,9 +141,9 @@ impl Outlet {
         self.transport.has_ended()
     }
 
-    /// True when the client did not read in time what waited for it, and was cut off for that.
-    pub fn overdue(&self) -> bool {
-        self.line.get().is_some_and(|line| line.overdue())
+    /// What the client did not do in time, and was cut off for.
+    pub fn fault(&self) -> Option<Fault> {
+        self.line.get().map_or_else(|| self.transport.is_silent().then_some(Fault::Silent), |line| line.fault())
     }
 
     /// Ends the connection for good: the client is told, so that it does not come back by itself, and what is left of the

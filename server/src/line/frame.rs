@@ -1,4 +1,4 @@
-//! WebSocket frames as a server sends them: unmasked, never in fragments (RFC 6455, section 5.2).
+//! WebSocket frames (RFC 6455, section 5.2): as a server sends them, unmasked and never in fragments, and short ones of clients.
 
 use bytes::Bytes;
 
@@ -73,6 +73,14 @@ pub fn first(bytes: &[u8]) -> Result<(Payload<'_>, usize), NotFrames> {
         _ => return Err(NotFrames),
     };
     Ok((payload, end))
+}
+
+/// The unmasked payload of the frame of a client that `bytes` begin with, and what comes after it, if it is whole and shorter than 126 bytes.
+pub fn short_of_client(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let [_, length @ 0x80..0xfe, rest @ ..] = bytes else { return None };
+    let (mask, rest) = rest.split_first_chunk::<4>()?;
+    let (payload, after) = rest.split_at_checked(usize::from(length & 0x7f))?;
+    Some((payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect(), after))
 }
 
 #[cfg(test)]

@@ -10,35 +10,50 @@
 
 mod backlog;
 pub mod frame;
-mod head;
 mod packet;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, Read},
     net::Shutdown,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    str,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use carillon_tenant::ConnectionId;
 use socket2::SockRef;
 use tokio::{
+    io::Interest,
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 
 pub use self::packet::MARK;
-use self::{backlog::Backlog, frame::Payload, head::Head, packet::Packet};
-use crate::transport::Transport;
+use self::{backlog::Backlog, frame::Payload, packet::Packet, upgrade::Upgrade};
+use crate::{
+    heartbeat::{self, Pulse},
+    transport::Transport,
+};
 
 /// Bytes that may wait for a client. One more, and the connection ends: it reads too slowly.
 pub const BACKLOG_BYTES_MAX: usize = 1 << 20;
 /// While so many bytes wait, the engine's own packets wait in its queue, which is bounded, too.
 const ENGINE_WAITS_BYTES: usize = 64 << 10;
+
+/// A ping of Engine.IO.
+static PING: Bytes = Bytes::from_static(&[0x81, 1, b'2']);
+
+/// Something came from the client since it was asked.
+const HEARD: u8 = 1;
+/// The client is about to upgrade.
+const UPGRADING: u8 = 2;
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +68,10 @@ pub enum SendError {
 #[derive(Debug)]
 pub struct Line {
     stream: TcpStream,
-    /// How long bytes may wait for the client.
-    patience: Duration,
+    /// Asks whether the client is there. Bytes may wait for it for as long as an answer to that may take.
+    pulse: Arc<Pulse>,
+    /// What is asked on each read, without the lock.
+    signs: AtomicU8,
     state: Mutex<State>,
 }
 
@@ -73,8 +90,16 @@ struct State {
     /// Nobody writes any more; the stream is shut down when the backlog is empty.
     closing: bool,
     ended: bool,
-    /// The client did not read what waited, in time.
-    overdue: bool,
+    fault: Option<Fault>,
+}
+
+/// What a client did not do in time, so that its line was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Read what waited for it.
+    Overdue,
+    /// Say anything when it was asked whether it is there.
+    Silent,
 }
 
 /// What goes over the line.
@@ -83,10 +108,8 @@ enum Carries {
     /// HTTP.
     #[default]
     Http,
-    /// The answer to a request to upgrade the session of this transport.
-    Answer(Head, Weak<Transport>),
-    /// WebSocket frames, of a session that is still long-polling.
-    Probe(Weak<Transport>),
+    /// WebSocket frames, of a session that is still long-polling: what its client sent there.
+    Probe(Upgrade, Weak<Transport>),
     /// WebSocket frames.
     Frames,
 }
@@ -101,19 +124,21 @@ struct Direct {
 }
 
 impl Line {
-    /// The line of an accepted stream. What waits for the client for longer than `patience` ends it.
-    pub fn new(stream: TcpStream, patience: Duration) -> Arc<Self> {
-        Arc::new(Self { stream, patience, state: Mutex::default() })
+    /// The line of an accepted stream, to be watched by `pulse` once it carries a session.
+    pub fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Arc<Self> {
+        Arc::new(Self { stream, pulse, signs: AtomicU8::new(0), state: Mutex::default() })
     }
 
     /// From now on it carries WebSocket frames.
-    pub fn carry_frames(&self) {
+    pub fn carry_frames(self: &Arc<Self>) {
         self.lock().carries = Carries::Frames;
+        self.pulse.watch(self);
     }
 
-    /// It will carry WebSocket frames once the server has agreed to that, and the session of `transport` once that has upgraded.
-    pub fn expect_upgrade(&self, transport: Weak<Transport>) {
-        self.lock().carries = Carries::Answer(Head::default(), transport);
+    /// From now on it carries WebSocket frames, and the session of `transport` once that has upgraded.
+    pub fn carry_probe(&self, transport: Weak<Transport>) {
+        self.lock().carries = Carries::Probe(Upgrade::default(), transport);
+        self.signs.fetch_or(UPGRADING, Ordering::AcqRel);
     }
 
     /// True while it carries a session as WebSocket frames.
@@ -171,9 +196,66 @@ impl Line {
         Ok(())
     }
 
-    /// True when the client did not read in time what waited for it, and the line was ended for that.
-    pub fn overdue(&self) -> bool {
-        self.lock().overdue
+    /// Asks the client whether it is there. False when that can't be right now.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when the line has ended.
+    pub(crate) fn ask(self: &Arc<Self>) -> Result<bool, SendError> {
+        let mut state = self.lock();
+        if state.ended || state.closing {
+            return Err(SendError::Closed);
+        }
+        if state.attachments > 0 {
+            return Ok(false);
+        }
+        self.signs.fetch_and(!HEARD, Ordering::AcqRel);
+        self.put(&mut state, &PING, |from| PING.slice(from..)).map_err(|_| SendError::Closed)?;
+        Ok(true)
+    }
+
+    /// Notes what came from the client.
+    pub(crate) fn hear(self: &Arc<Self>, bytes: &[u8]) {
+        if self.signs.fetch_or(HEARD, Ordering::AcqRel) & UPGRADING != 0 {
+            self.hear_upgrade(bytes);
+        }
+    }
+
+    fn hear_upgrade(self: &Arc<Self>, bytes: &[u8]) {
+        let mut state = self.lock();
+        let Carries::Probe(upgrade, transport) = &mut state.carries else { return };
+        if !upgrade.read(bytes) {
+            return;
+        }
+        let transport = transport.upgrade();
+        state.carries = Carries::Frames;
+        drop(state);
+        self.signs.fetch_and(!UPGRADING, Ordering::AcqRel);
+        self.pulse.watch_upgraded(self);
+        // Whatever the engine has queued comes over this line from now on: no poll is served while it upgrades.
+        transport.iter().for_each(|transport| transport.upgraded());
+    }
+
+    /// Whether something came from the client since it was asked.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.signs.load(Ordering::Acquire) & HEARD != 0
+    }
+
+    /// Ends the line: the client did not say anything when it was asked.
+    pub(crate) fn fall_silent(&self) {
+        self.fail(&mut self.lock(), Fault::Silent);
+    }
+
+    /// What the line was ended for, if that was the client's fault.
+    pub fn fault(&self) -> Option<Fault> {
+        self.lock().fault
+    }
+
+    fn fail(&self, state: &mut State, fault: Fault) {
+        if !state.ended {
+            state.fault = Some(fault);
+            self.end_locked(state);
+        }
     }
 
     /// Shuts the stream down in both directions; whoever reads or writes it finds it closed.
@@ -196,6 +278,12 @@ impl Line {
         if state.backlog.is_empty() {
             self.end_locked(&mut state);
         }
+        let Carries::Probe(_, transport) = std::mem::take(&mut state.carries) else { return };
+        drop(state);
+        // The engine would leave the session between the two transports.
+        if let Some(transport) = transport.upgrade() {
+            transport.cut();
+        }
     }
 
     /// The stream, for reading.
@@ -203,12 +291,26 @@ impl Line {
         &self.stream
     }
 
+    /// Takes what the kernel has. What does not fill `buffer` is all there was, so that the next read waits without asking the kernel again.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut partial = None;
+        let result = self.stream.try_io(Interest::READABLE, || {
+            let length = (&*SockRef::from(&self.stream)).read(buffer)?;
+            if 0 < length && length < buffer.len() {
+                partial = Some(length);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(length)
+        });
+        partial.map_or(result, Ok)
+    }
+
     pub(crate) fn poll_write(self: &Arc<Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut state = self.lock();
         if state.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if matches!(state.carries, Carries::Http | Carries::Answer(..)) {
+        if matches!(state.carries, Carries::Http) {
             drop(state);
             return self.poll_write_http(context, slices);
         }
@@ -218,74 +320,55 @@ impl Line {
         }
         // The engine writes one buffer at a time.
         let Some(bytes) = slices.iter().find(|slice| !slice.is_empty()) else { return Poll::Ready(Ok(0)) };
-        let upgraded = match self.pass_on(&mut state, bytes) {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                self.end_locked(&mut state);
-                return Poll::Ready(Err(error));
-            }
-        };
-        drop(state);
-        if let Some(transport) = upgraded.as_ref().and_then(Weak::upgrade) {
-            transport.upgraded();
+        let passed = self.pass_on(&mut state, bytes);
+        if passed.is_err() {
+            self.end_locked(&mut state);
         }
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(passed.map(|()| bytes.len()))
     }
 
     fn poll_write_http(&self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = loop {
+        loop {
             ready!(self.stream.poll_write_ready(context))?;
             match self.stream.try_write_vectored(slices) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => break result?,
-            }
-        };
-        let mut state = self.lock();
-        if let Carries::Answer(head, transport) = &mut state.carries {
-            let mut left = written;
-            let read = slices.iter().try_for_each(|slice| {
-                let part = &slice[..slice.len().min(left)];
-                left -= part.len();
-                head.read(part)
-            });
-            match read {
-                Ok(()) if head.is_whole() => state.carries = Carries::Probe(transport.clone()),
-                Ok(()) => {}
-                Err(head::OtherAnswer) => state.carries = Carries::Http,
+                result => return Poll::Ready(result),
             }
         }
-        Poll::Ready(Ok(written))
     }
 
-    /// Takes a write of the engine, and gives the transport whose session is upgraded with it.
-    fn pass_on(self: &Arc<Self>, state: &mut State, bytes: &[u8]) -> io::Result<Option<Weak<Transport>>> {
+    /// Takes a write of the engine.
+    fn pass_on(self: &Arc<Self>, state: &mut State, bytes: &[u8]) -> io::Result<()> {
         let (mut from, mut to) = (0, 0);
-        let mut upgraded = None;
         while to < bytes.len() {
             let (payload, length) = frame::first(&bytes[to..]).map_err(|_| io::Error::other("the engine wrote a part of a frame"))?;
             let start = to;
             to += length;
             match payload {
-                Payload::Text(message) => {
-                    let packet = Packet::of(message);
-                    if packet != Packet::Probe
-                        && let Carries::Probe(transport) = &state.carries
-                    {
-                        upgraded = Some(transport.clone());
-                        state.carries = Carries::Frames;
+                Payload::Text(message) => match Packet::of(message) {
+                    Packet::Attachments(count) => state.attachments = count,
+                    Packet::Open => {
+                        self.put_copy(state, &bytes[from..start])?;
+                        from = to;
+                        let sid = str::from_utf8(message).ok().and_then(heartbeat::sid_of).unwrap_or_default();
+                        let open = self.pulse.heartbeat().open_packet(sid, "");
+                        let open = frame::text(&[&open]);
+                        self.put(state, &open, |from| open.slice(from..))?;
                     }
-                    match packet {
-                        Packet::Attachments(count) => state.attachments = count,
-                        Packet::Mark(connection) => {
-                            self.put_copy(state, &bytes[from..start])?;
-                            from = to;
-                            let ours = state.direct.as_mut().filter(|direct| direct.connection == connection);
-                            ours.into_iter().for_each(|direct| direct.before_mark = false);
-                            self.let_go(state)?;
-                        }
-                        Packet::Probe | Packet::Other => {}
+                    // The engine's own, of which there is one at the beginning.
+                    Packet::Ping => {
+                        self.put_copy(state, &bytes[from..start])?;
+                        from = to;
                     }
-                }
+                    Packet::Mark(connection) => {
+                        self.put_copy(state, &bytes[from..start])?;
+                        from = to;
+                        let ours = state.direct.as_mut().filter(|direct| direct.connection == connection);
+                        ours.into_iter().for_each(|direct| direct.before_mark = false);
+                        self.let_go(state)?;
+                    }
+                    Packet::Other => {}
+                },
                 Payload::Binary if state.attachments > 0 => {
                     state.attachments -= 1;
                     if state.attachments == 0 {
@@ -297,8 +380,7 @@ impl Line {
                 Payload::Binary | Payload::Control => {}
             }
         }
-        self.put_copy(state, &bytes[from..])?;
-        Ok(upgraded)
+        self.put_copy(state, &bytes[from..])
     }
 
     /// Writes what was held.
@@ -344,15 +426,12 @@ impl Line {
     async fn flush(self: Arc<Self>) {
         loop {
             let Some(oldest) = self.lock().backlog.oldest() else { return };
-            let ready = timeout_at(oldest + self.patience, self.stream.writable()).await;
+            let ready = timeout_at(oldest + self.pulse.heartbeat().timeout, self.stream.writable()).await;
             let mut state = self.lock();
             match ready {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => self.end_locked(&mut state),
-                Err(_) => {
-                    state.overdue = true;
-                    self.end_locked(&mut state);
-                }
+                Err(_) => self.fail(&mut state, Fault::Overdue),
             }
             if state.backlog.write(|slices| self.stream.try_write_vectored(slices)).is_err() {
                 self.end_locked(&mut state);

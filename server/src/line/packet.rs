@@ -10,8 +10,10 @@ pub const MARK: &str = "rt:mark";
 /// What a text message of the engine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// The answer to the probe of a client that upgrades: the session is still long-polling.
-    Probe,
+    /// The session's parameters, first of all.
+    Open,
+    /// A question whether the client is there.
+    Ping,
     /// A mark that [`MARK`] put into the queue for a connection.
     Mark(ConnectionId),
     /// A packet that so many binary messages belong to, which follow it.
@@ -21,11 +23,12 @@ pub enum Packet {
 }
 
 impl Packet {
-    /// Reads the beginning of a text message. Engine.IO protocol 4: `3` is a pong, `4` a message; Socket.IO protocol 5: `2` is an event,
+    /// Reads the beginning of a text message. Engine.IO protocol 4: `0` opens, `2` is a ping, `3` a pong, `4` a message; Socket.IO protocol 5: `2` is an event,
     /// `5` and `6` an event and an acknowledgement with attachments, whose number stands before a `-`.
     pub fn of(message: &[u8]) -> Self {
         match message {
-            b"3probe" => Self::Probe,
+            b"2" => Self::Ping,
+            [b'0', ..] => Self::Open,
             [b'4', b'2', rest @ ..] => mark(rest).map_or(Self::Other, Self::Mark),
             [b'4', b'5' | b'6', rest @ ..] => {
                 let digits = rest.iter().position(|byte| *byte == b'-').map(|end| &rest[..end]);
@@ -48,9 +51,11 @@ mod tests {
 
     #[test]
     fn packets_are_told_apart() {
-        let cases: [(&str, Packet); 10] = [
-            ("3probe", Packet::Probe),
-            ("2", Packet::Other),
+        let cases: [(&str, Packet); 12] = [
+            (r#"0{"sid":"a"}"#, Packet::Open),
+            ("3probe", Packet::Other),
+            ("2", Packet::Ping),
+            ("2probe", Packet::Other),
             (r#"40{"sid":"a"}"#, Packet::Other),
             (r#"42["rt:mark",18446744073709551615]"#, Packet::Mark(ConnectionId(u64::MAX))),
             (r#"42["rt:mark",18446744073709551616]"#, Packet::Other),

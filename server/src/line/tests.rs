@@ -1,7 +1,4 @@
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use carillon_tenant::ConnectionId;
@@ -11,19 +8,32 @@ use tokio::{
     time::timeout,
 };
 
-use super::{BACKLOG_BYTES_MAX, ENGINE_WAITS_BYTES, Line, MARK, SendError, frame};
-use crate::transport::{Transport, Wire};
+use super::{BACKLOG_BYTES_MAX, ENGINE_WAITS_BYTES, Fault, Line, MARK, SendError, frame};
+use crate::{
+    heartbeat::{Heartbeat, Pulse},
+    transport::{Transport, Wire},
+};
 
 const US: ConnectionId = ConnectionId(7);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A line that carries frames, the engine's end of it, and the client.
-async fn line(patience: Duration) -> (Arc<Line>, Wire, TcpStream) {
+fn pulse(timeout: Duration) -> Arc<Pulse> {
+    Pulse::new(Heartbeat { interval: PATIENCE, timeout, connect_timeout: PATIENCE })
+}
+
+/// A line, the engine's end of it, and the client.
+async fn unopened_line(patience: Duration) -> (Arc<Line>, Wire, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let line = Line::new(listener.accept().await.unwrap().0, patience);
-    line.carry_frames();
+    let line = Line::new(listener.accept().await.unwrap().0, pulse(patience));
     (line.clone(), Wire::new(line), client)
+}
+
+/// The same, which carries frames.
+async fn line(patience: Duration) -> (Arc<Line>, Wire, TcpStream) {
+    let (line, wire, client) = unopened_line(patience).await;
+    line.carry_frames();
+    (line, wire, client)
 }
 
 /// The same, past its mark.
@@ -111,17 +121,17 @@ async fn a_client_that_does_not_read_makes_the_engine_wait_and_then_publishers_f
     };
     assert_eq!(ended, SendError::Full);
     assert!(sent * piece.len() >= BACKLOG_BYTES_MAX);
-    let ping = text("2");
-    assert!(timeout(Duration::from_millis(50), wire.write_all(&ping)).await.is_err(), "{ENGINE_WAITS_BYTES} bytes wait already");
+    let answer = text("430[]");
+    assert!(timeout(Duration::from_millis(50), wire.write_all(&answer)).await.is_err(), "{ENGINE_WAITS_BYTES} bytes wait already");
     let engine = tokio::spawn(async move {
-        wire.write_all(&ping).await.unwrap();
+        wire.write_all(&answer).await.unwrap();
         wire
     });
     heard(&mut client, &vec![&piece[..]; sent]).await;
-    heard(&mut client, &[&text("2")]).await;
+    heard(&mut client, &[&text("430[]")]).await;
     line.send(US, &text("again")).unwrap();
     heard(&mut client, &[&text("again")]).await;
-    assert!(!line.overdue());
+    assert_eq!(line.fault(), None);
     drop(engine);
 }
 
@@ -140,7 +150,7 @@ async fn what_waits_too_long_ends_the_line() {
     line.send(US, &text(&"x".repeat(8 * BACKLOG_BYTES_MAX))).unwrap();
     let end = timeout(PATIENCE, wire.read_u8()).await.expect("it ends in time");
     assert!(end.is_err());
-    assert!(line.overdue());
+    assert_eq!(line.fault(), Some(Fault::Overdue));
     assert_eq!(line.send(US, &text("more")), Err(SendError::Closed));
     assert!(wire.write_all(&text("more")).await.is_err());
     drop(client);
@@ -165,22 +175,64 @@ async fn a_part_of_a_frame_ends_the_line() {
 }
 
 #[tokio::test]
-async fn a_session_has_upgraded_when_something_follows_the_probe() {
-    const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let line = Line::new(listener.accept().await.unwrap().0, PATIENCE);
-    let mut wire = Wire::new(line.clone());
-    let transport = Arc::new(Transport::new(None, false));
-    wire.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-    line.expect_upgrade(Arc::downgrade(&transport));
-    wire.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    line.expect_upgrade(Weak::new());
-    wire.write_all(ANSWER).await.unwrap();
-    assert!(!line.carries_frames());
+async fn a_session_has_upgraded_when_its_client_says_so() {
+    let (line, mut wire, mut client) = unopened_line(PATIENCE).await;
+    let transport = Transport::new(None, false, None);
+    wire.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
+    line.carry_probe(Arc::downgrade(&transport));
     wire.write_all(&text("3probe")).await.unwrap();
     assert!(!line.carries_frames());
-    wire.write_all(&text("2")).await.unwrap();
+    client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'5']).await.unwrap();
+    wire.read_exact(&mut [0; 7]).await.unwrap();
     assert!(line.carries_frames());
-    heard(&mut client, &[b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", ANSWER, &text("3probe"), &text("2")]).await;
+    heard(&mut client, &[b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &text("3probe")]).await;
+    drop(wire);
+    assert!(!transport.has_ended());
+}
+
+#[tokio::test]
+async fn a_session_whose_upgrade_breaks_off_has_ended() {
+    let (line, wire, _client) = unopened_line(PATIENCE).await;
+    let transport = Transport::new(None, false, None);
+    line.carry_probe(Arc::downgrade(&transport));
+    drop(wire);
+    assert!(transport.has_ended());
+}
+
+#[tokio::test]
+async fn the_engine_opens_with_our_heartbeat_and_does_not_ask_by_itself() {
+    let (_line, mut wire, mut client) = line(PATIENCE).await;
+    let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":9,"pingTimeout":9,"maxPayload":9}"#;
+    wire.write_all(&[text(open), text("2"), text("40{}")].concat()).await.unwrap();
+    let ours = pulse(PATIENCE).heartbeat().open_packet("abc", "");
+    heard(&mut client, &[&text(&ours), &text("40{}")]).await;
+}
+
+#[tokio::test]
+async fn a_client_is_asked_but_not_between_a_packet_and_its_attachments() {
+    let (line, mut wire, mut client) = open_line(PATIENCE).await;
+    assert_eq!(line.ask(), Ok(true));
+    let event = text(r#"451-["file",{"_placeholder":true,"num":0}]"#);
+    wire.write_all(&event).await.unwrap();
+    assert_eq!(line.ask(), Ok(false));
+    wire.write_all(&binary(1)).await.unwrap();
+    assert_eq!(line.ask(), Ok(true));
+    heard(&mut client, &[&text("2"), &event, &binary(1), &text("2")]).await;
+    line.end();
+    assert_eq!(line.ask(), Err(SendError::Closed));
+}
+
+#[tokio::test]
+async fn whatever_is_read_is_a_sign_of_life_and_silence_ends_the_line() {
+    let (line, mut wire, mut client) = open_line(PATIENCE).await;
+    line.ask().unwrap();
+    assert!(!line.was_heard());
+    client.write_all(b"x").await.unwrap();
+    wire.read_u8().await.unwrap();
+    assert!(line.was_heard());
+    line.ask().unwrap();
+    assert!(!line.was_heard());
+    line.fall_silent();
+    assert_eq!(line.fault(), Some(Fault::Silent));
+    assert_eq!(wire.read(&mut [0]).await.unwrap(), 0);
 }

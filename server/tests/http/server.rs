@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use carillon_server::{Options, Server, core::Core, engine::Heartbeat};
+use carillon_server::{Options, Server, core::Core, heartbeat::Heartbeat};
 use carillon_tenant::{
     OriginPolicy, Position, TenantMessage,
     push::{FleetSettings, PROTOCOL_VERSION, Snapshot},
