@@ -12,7 +12,7 @@ use std::{
 
 use carillon_tenant::{
     ConfigVersion, Epoch, Position, TenantId, TenantMessage,
-    push::{Answer, CertificatesInForce, Delta, PROTOCOL_VERSION, Rejected, State, digest},
+    push::{Answer, CertificatesInForce, Delta, Elsewhere, PROTOCOL_VERSION, Rejected, State, digest},
 };
 use tokio::time::Instant;
 
@@ -256,9 +256,16 @@ impl Ledger {
             known.arrive(desired);
             return None;
         }
-        let base_digest = known.digest();
-        let moved = removals.iter().filter(|tenant| desired.carried.contains(*tenant)).cloned().collect();
-        Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, position: desired.position, base_digest, upserts, removals, moved }))
+        Some(Plan::Delta(Delta {
+            protocol_version: PROTOCOL_VERSION,
+            position: desired.position,
+            base_digest: known.digest(),
+            moved: removals.iter().filter(|tenant| desired.carried.contains_key(*tenant)).cloned().collect(),
+            upserts,
+            removals,
+            // One that started with what was written, or that missed a move, hears of all of them; from then on, of what it loses.
+            elsewhere: if known.position.epoch < desired.position.epoch { desired.elsewhere() } else { Elsewhere::new() },
+        }))
     }
 
     /// Takes up the answer to `plan`, made from `desired`.
