@@ -8,6 +8,7 @@ mod runs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use carillon_tenant::{
@@ -23,6 +24,9 @@ use crate::{
     metrics::PodState,
     roster::{Roster, Rosters},
 };
+
+/// So long a pod that was never heard is thought to be starting: Kubernetes shows it before its server listens.
+pub const STARTING: Duration = Duration::from_secs(10);
 
 /// What one pod is known to run. Written by the pod's pusher, read by the controller. The lock guards plain data and is held for
 /// a look-up, or for one walk over the tenants; never across an await.
@@ -138,6 +142,8 @@ pub enum Standing {
     Rejected(Rejected),
     /// It was not asked yet.
     Asking,
+    /// It was never heard, and may just be [starting](STARTING).
+    Starting,
     /// It will be, or is being, sent this version.
     Pending,
     /// Something stands in the way.
@@ -361,6 +367,9 @@ impl Ledger {
         let rejected = known.and_then(|known| known.rejected.get(tenant)).filter(|rejected| rejected.config_version.as_str() == version);
         match (rejected, record.trouble, known) {
             (Some(rejected), _, _) => Standing::Rejected(rejected.clone()),
+            (None, Some(Trouble::Unreachable), None) if record.troubled.is_some_and(|since| since.elapsed() < STARTING) => {
+                Standing::Starting
+            }
             (None, Some(trouble), _) => Standing::Trouble(trouble),
             (None, None, None) => Standing::Asking,
             (None, None, Some(_)) => Standing::Pending,

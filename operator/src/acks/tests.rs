@@ -130,14 +130,16 @@ fn a_snapshot_removes_what_is_neither_wanted_nor_kept() {
     assert_eq!(ledger.runs(&id("b")), Some(Some(b1.config_version)));
 }
 
-#[test]
-fn trouble_is_told_once_and_what_was_acknowledged_still_counts() {
+#[tokio::test(start_paused = true)]
+async fn trouble_is_told_once_and_what_was_acknowledged_still_counts() {
     let a1 = message("a", 1);
     let ledger = Ledger::default();
     let standing = || ledger.standing(&id("a"), a1.config_version.as_str());
     assert_eq!(standing(), Standing::Asking);
     assert_eq!(ledger.note(Trouble::Unreachable), Touched::All);
     assert!(ledger.note(Trouble::Unreachable).is_empty());
+    assert_eq!(standing(), Standing::Starting, "it may not listen yet");
+    tokio::time::advance(STARTING).await;
     assert_eq!(standing(), Standing::Trouble(Trouble::Unreachable));
     assert_eq!(ledger.learn(state("boot", &[])), Touched::All);
     assert_eq!(standing(), Standing::Pending);
