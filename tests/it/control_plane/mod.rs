@@ -5,6 +5,7 @@ mod api_server;
 mod clocks;
 mod pods;
 mod pushes;
+mod refusals;
 
 use std::time::Duration;
 
