@@ -3,6 +3,7 @@
 
 mod api_server;
 mod clocks;
+mod fleets;
 mod pods;
 mod pushes;
 mod refusals;
