@@ -9,6 +9,7 @@ mod way;
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
 };
 
 use carillon_crds::definitions;
@@ -98,6 +99,11 @@ impl ControlPlane {
                 .await;
         }
         plane
+    }
+
+    /// What the operator has mounted: the files of its certificate. It logs there, too.
+    pub fn operator_folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts a replica of the operator and awaits that it is ready.
