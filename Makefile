@@ -64,6 +64,11 @@ e2e-control-plane: debian-test ## Faults between the operator, an API server and
 	$(call say,faults of the control plane)
 	tests/control-plane
 
+.PHONY: e2e-cert-manager
+e2e-cert-manager: debian-test ## Certificates by a real cert-manager, which is built first (some minutes; not a part of `make test`)
+	$(call say,certificates by cert-manager)
+	tests/cert-manager/run
+
 .PHONY: chart-test
 chart-test: debian-test ## Lints the chart and holds its output by unit tests
 	$(call say,chart tests)

@@ -8,11 +8,12 @@ mod runs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use carillon_tenant::{
     ConfigVersion, Epoch, Position, TenantId, TenantMessage,
-    push::{Answer, CertificatesInForce, Delta, PROTOCOL_VERSION, Rejected, State, digest},
+    push::{Answer, CertificatesInForce, Delta, Elsewhere, PROTOCOL_VERSION, Rejected, State, digest},
 };
 use tokio::time::Instant;
 
@@ -23,6 +24,9 @@ use crate::{
     metrics::PodState,
     roster::{Roster, Rosters},
 };
+
+/// So long a pod that was never heard is thought to be starting: Kubernetes shows it before its server listens.
+pub const STARTING: Duration = Duration::from_secs(10);
 
 /// What one pod is known to run. Written by the pod's pusher, read by the controller. The lock guards plain data and is held for
 /// a look-up, or for one walk over the tenants; never across an await.
@@ -138,6 +142,8 @@ pub enum Standing {
     Rejected(Rejected),
     /// It was not asked yet.
     Asking,
+    /// It was never heard, and may just be [starting](STARTING).
+    Starting,
     /// It will be, or is being, sent this version.
     Pending,
     /// Something stands in the way.
@@ -256,9 +262,16 @@ impl Ledger {
             known.arrive(desired);
             return None;
         }
-        let base_digest = known.digest();
-        let moved = removals.iter().filter(|tenant| desired.carried.contains(*tenant)).cloned().collect();
-        Some(Plan::Delta(Delta { protocol_version: PROTOCOL_VERSION, position: desired.position, base_digest, upserts, removals, moved }))
+        Some(Plan::Delta(Delta {
+            protocol_version: PROTOCOL_VERSION,
+            position: desired.position,
+            base_digest: known.digest(),
+            moved: removals.iter().filter(|tenant| desired.carried.contains_key(*tenant)).cloned().collect(),
+            upserts,
+            removals,
+            // One that started with what was written, or that missed a move, hears of all of them; from then on, of what it loses.
+            elsewhere: if known.position.epoch < desired.position.epoch { desired.elsewhere() } else { Elsewhere::new() },
+        }))
     }
 
     /// Takes up the answer to `plan`, made from `desired`.
@@ -354,6 +367,9 @@ impl Ledger {
         let rejected = known.and_then(|known| known.rejected.get(tenant)).filter(|rejected| rejected.config_version.as_str() == version);
         match (rejected, record.trouble, known) {
             (Some(rejected), _, _) => Standing::Rejected(rejected.clone()),
+            (None, Some(Trouble::Unreachable), None) if record.troubled.is_some_and(|since| since.elapsed() < STARTING) => {
+                Standing::Starting
+            }
             (None, Some(trouble), _) => Standing::Trouble(trouble),
             (None, None, None) => Standing::Asking,
             (None, None, Some(_)) => Standing::Pending,

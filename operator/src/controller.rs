@@ -17,7 +17,7 @@ mod sync;
 mod writes;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -37,7 +37,7 @@ use self::{fuse::Bell, generate::Generating, writes::StatusWrite};
 use crate::{
     acks::Touched,
     classes::ClassReporting,
-    desired::Desired,
+    desired::{Carried, Desired},
     events::Events,
     fleet::{PodUid, Slices},
     fleets::Fleets,
@@ -375,7 +375,7 @@ impl Controller {
         self.published += 1;
         let position = Position { epoch: term.epoch(), seq: self.published };
         let mut shares = self.share(now);
-        let carried = Arc::new(if self.parts.fleets.is_one() { BTreeSet::new() } else { self.index.carried() });
+        let carried = Arc::new(if self.parts.fleets.is_one() { Carried::new() } else { self.index.carried() });
         self.judge(&mut shares, &carried, now);
         self.tell_published(position, &shares);
         for (fleet, share) in shares {

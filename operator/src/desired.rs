@@ -10,7 +10,7 @@ use std::{
 
 use carillon_tenant::{
     Position, TenantId, TenantMessage,
-    push::{FleetSettings, PUSH_BYTES_MAX, Snapshot, gzip},
+    push::{Elsewhere, FleetSettings, PUSH_BYTES_MAX, Snapshot, gzip},
 };
 use hyper::body::Bytes;
 use serde::Serialize;
@@ -19,6 +19,9 @@ use crate::roster::Roster;
 
 /// Bodies above this size travel compressed, in bytes.
 const GZIP_BYTES_MIN: usize = 1024;
+
+/// Tenants that some fleet carries.
+pub type Carried = BTreeMap<TenantId, Arc<TenantMessage>>;
 
 /// What every server pod of one fleet should run: one immutable state, swapped whole.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub struct Desired {
     /// Those of `tenants` and `keep` that another fleet carries: they stay here until they are there.
     pub guests: BTreeSet<TenantId>,
     /// Tenants that some fleet carries: none of them is lost to its clients when this one drops it. Empty when there is one fleet.
-    pub carried: Arc<BTreeSet<TenantId>>,
+    pub carried: Arc<Carried>,
     /// Tells it from every other that this process made.
     serial: u64,
     step: Option<Step>,
@@ -121,8 +124,21 @@ impl Desired {
     }
 
     /// The same, as one of several fleets.
-    pub fn beside_others(self, guests: BTreeSet<TenantId>, carried: Arc<BTreeSet<TenantId>>) -> Self {
+    pub fn beside_others(self, guests: BTreeSet<TenantId>, carried: Arc<Carried>) -> Self {
         Self { guests, carried, ..self }
+    }
+
+    /// Tenants that other fleets carry, those on their way here or from here included, while pods are not asked to serve them here.
+    pub fn elsewhere(&self) -> Elsewhere {
+        let mut elsewhere = Elsewhere::new();
+        for (id, message) in self.carried.iter().filter(|(id, _)| !self.tenants.contains_key(*id)) {
+            let claim = &message.jwt.tenant_claim;
+            match elsewhere.get_mut(claim) {
+                Some(ids) => ids.push(id.clone()),
+                None => _ = elsewhere.insert(claim.clone(), vec![id.clone()]),
+            }
+        }
+        elsewhere
     }
 
     /// Tenants that this fleet carries: how many there are, guests not counted.
@@ -143,6 +159,7 @@ impl Desired {
                 fleet: self.fleet.clone(),
                 tenants: self.tenants.values().map(|message| TenantMessage::clone(message)).collect(),
                 keep: self.keep.iter().cloned().collect(),
+                elsewhere: self.elsewhere(),
             })
         };
         let cell = Arc::clone(self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).entry(protocol_version).or_default());

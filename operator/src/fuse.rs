@@ -23,7 +23,10 @@ use carillon_tenant::{ConfigVersion, FleetName, TenantId, TenantMessage, push::d
 use tokio::time::Instant;
 
 pub use self::fleets::Fuses;
-use crate::{desired::Desired, moves::Share};
+use crate::{
+    desired::{Carried, Desired},
+    moves::Share,
+};
 
 /// So many may always go.
 const FEW: usize = 10;
@@ -76,14 +79,14 @@ impl Fuse {
 
     /// Judges what pods should run by what was published `before`. `carried` are the tenants that some fleet carries: what another has is not
     /// lost.
-    pub fn judge(&mut self, before: Option<&Desired>, wanted: &Share, carried: &BTreeSet<TenantId>, now: Instant) {
+    pub fn judge(&mut self, before: Option<&Desired>, wanted: &Share, carried: &Carried, now: Instant) {
         let is_wanted = |id: &TenantId| wanted.tenants.contains_key(id) || wanted.keep.contains(id);
-        let is_there = |id: &TenantId| is_wanted(id) || carried.contains(id);
+        let is_there = |id: &TenantId| is_wanted(id) || carried.contains_key(id);
         self.held.retain(|id, _| !is_there(id));
         self.released.retain(|id| !is_there(id));
         if let Some(before) = before {
             let own = before.tenants.keys().chain(&before.keep).filter(|id| !before.guests.contains(*id));
-            let moved = own.filter(|id| carried.contains(*id) && (!is_wanted(id) || wanted.guests.contains(*id))).count();
+            let moved = own.filter(|id| carried.contains_key(*id) && (!is_wanted(id) || wanted.guests.contains(*id))).count();
             let (there, left) = (before.own() - moved, wanted.own());
             let window = self.peak.filter(|(at, _)| now.duration_since(*at) < WINDOW);
             let (begun, peak) = window.map_or((now, there), |(at, peak)| (at, peak.saturating_sub(moved).max(there)));
@@ -157,7 +160,7 @@ pub mod tests {
             let messages: Vec<_> = numbers.into_iter().map(|number| message(&name(number), generation)).collect();
             let Desired { tenants, keep, position, fleet, .. } = desired(&messages, &[]);
             let mut share = Share { tenants, keep, guests: BTreeSet::new() };
-            self.fuse.judge(self.before.as_ref(), &share, &BTreeSet::new(), now);
+            self.fuse.judge(self.before.as_ref(), &share, &Carried::new(), now);
             if self.fuse.blown().is_some_and(|blown| said == Some(blown.code.as_str())) {
                 self.fuse.release();
             }

@@ -23,6 +23,7 @@ use crate::{
     acks::Touched,
     claims::Claims,
     classes::Classes,
+    desired::Carried,
     few::Few,
     generate::{Seen, secret_name},
     metrics::Outcome,
@@ -121,8 +122,8 @@ impl Index {
     }
 
     /// Every tenant that some fleet carries.
-    pub fn carried(&self) -> BTreeSet<TenantId> {
-        self.tenants.keys().cloned().collect()
+    pub fn carried(&self) -> Carried {
+        self.tenants.clone()
     }
 
     /// One object.

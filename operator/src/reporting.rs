@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    acks::Standing,
+    acks::{STARTING, Standing},
     events::{News, news},
     metrics::{Metrics, TenantState},
     object::ObjectKey,
@@ -118,6 +118,14 @@ impl Reporting {
             self.due.at(now + ASK_AGAIN, key.clone());
             return Decision::default();
         }
+        let stayed = without_starting(facts, previous);
+        if stayed.is_some() {
+            self.due.at(now + STARTING, key.clone());
+        }
+        let facts = match &stayed {
+            Some(facts) if facts.pods.is_empty() => return Decision::default(),
+            stayed => stayed.as_ref().unwrap_or(facts),
+        };
         let used = previous.and_then(|previous| previous.usage.as_ref());
         let look = |used_now| told.thresholds.get_or_insert_with(|| Thresholds::new(used_now, used)).look(used_now, now);
         let news = facts.usage.as_ref().map(look).unwrap_or_default();
@@ -162,6 +170,17 @@ impl Reporting {
     }
 }
 
+/// Of a tenant that was in force on every pod, what is known without those that are just starting: they serve nobody yet, and what each of them
+/// lacks would be told in the status of every tenant, and taken back in a moment. `None` when there is no such pod, or something to tell anyway.
+fn without_starting(facts: &Facts, previous: Option<&RealtimeTenantStatus>) -> Option<Facts> {
+    let starts = |(_, standing): &(String, Standing)| *standing == Standing::Starting;
+    if !facts.pods.iter().any(starts) || previous.and_then(programmed_version) != facts.version {
+        return None;
+    }
+    let pods = facts.pods.iter().filter(|pod| !starts(pod)).cloned().collect();
+    Some(Facts { pods, ..facts.clone() })
+}
+
 fn programmed_version(status: &RealtimeTenantStatus) -> Option<String> {
     let programmed = find(status, ConditionType::Programmed).is_some_and(|condition| condition.status == "True");
     status.config_version.clone().filter(|_| programmed)
@@ -170,7 +189,64 @@ fn programmed_version(status: &RealtimeTenantStatus) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::usage;
+    use crate::{acks::Trouble, fixtures::usage};
+
+    fn facts(version: &str, pods: &[Standing]) -> Facts {
+        Facts {
+            generation: 1,
+            conflict: None,
+            problems: Vec::new(),
+            readable: true,
+            pause: None,
+            synced: None,
+            suspended: false,
+            version: Some(version.to_owned()),
+            kept: false,
+            effective: None,
+            key_report: None,
+            fleet: carillon_tenant::FleetName::default(),
+            moving_from: std::collections::BTreeSet::new(),
+            pods: pods.iter().enumerate().map(|(number, standing)| (format!("server-{number}"), standing.clone())).collect(),
+            usage: None,
+            generates: false,
+            generated: None,
+        }
+    }
+
+    #[test]
+    fn a_pod_that_is_just_starting_takes_no_tenant_out_of_force() {
+        let (metrics, start) = (Metrics::default(), Instant::now());
+        let key = ObjectKey::new("n", "acme");
+        let (there, starting, trouble) = (Standing::Programmed, Standing::Starting, Standing::Trouble(Trouble::Unreachable));
+        let mut reporting = Reporting::default();
+        // What is written then, as summary and status of Programmed.
+        let mut decide = |facts: &Facts, previous: Option<&RealtimeTenantStatus>, seconds: u32| {
+            let times = (start + Duration::from_secs(seconds.into()), Timestamp::from_second(seconds.into()).unwrap());
+            let status = reporting.decide(&key, facts, previous, &metrics, times).status;
+            let next = reporting.next().map(|next| (next - start).as_secs());
+            reporting.due = Schedule::default();
+            (status, next)
+        };
+        let told = |status: &RealtimeTenantStatus| {
+            let programmed = find(status, ConditionType::Programmed).expect("it is told").status.clone();
+            (status.fleet.as_ref().expect("it is told").summary.clone(), programmed)
+        };
+        let (first, _) = decide(&facts("1-a", &[there.clone(), there.clone()]), None, 0);
+        assert_eq!(first.as_ref().map(told), Some(("2/2".to_owned(), "True".to_owned())));
+
+        let grows = facts("1-a", &[there.clone(), there.clone(), starting.clone()]);
+        assert_eq!(decide(&grows, first.as_ref(), 10), (None, Some(20)), "it is looked at again when its time is over");
+        let alone = facts("1-a", std::slice::from_ref(&starting));
+        assert_eq!(decide(&alone, first.as_ref(), 20), (None, Some(30)), "whoever begins to lead has heard of none yet");
+        // What there is to tell anyway is told, and what is new is in force when that one runs it, too.
+        let (suspended, _) = decide(&Facts { suspended: true, ..grows }, first.as_ref(), 30);
+        assert_eq!(suspended.as_ref().map(told), Some(("2/2".to_owned(), "True".to_owned())));
+        let (changed, _) = decide(&facts("2-b", &[there.clone(), there.clone(), starting]), first.as_ref(), 40);
+        assert_eq!(changed.as_ref().map(told), Some(("2/3".to_owned(), "False".to_owned())));
+        // It isn't starting for ever.
+        let (late, _) = decide(&facts("1-a", &[there.clone(), there, trouble]), first.as_ref(), 50);
+        assert_eq!(late.as_ref().map(told), Some(("2/3".to_owned(), "False".to_owned())));
+    }
 
     #[test]
     fn use_that_moved_too_soon_is_written_when_its_time_has_come_and_events_do_not_wait() {
@@ -178,25 +254,7 @@ mod tests {
         let key = ObjectKey::new("n", "acme");
         let mut reporting = Reporting::default();
         let mut decide = |connections, previous: Option<&RealtimeTenantStatus>, seconds: u32| {
-            let facts = Facts {
-                generation: 1,
-                conflict: None,
-                problems: Vec::new(),
-                readable: true,
-                pause: None,
-                synced: None,
-                suspended: false,
-                version: Some("1-00000001".to_owned()),
-                kept: false,
-                effective: None,
-                key_report: None,
-                fleet: carillon_tenant::FleetName::default(),
-                moving_from: std::collections::BTreeSet::new(),
-                pods: vec![("server-0".to_owned(), Standing::Programmed)],
-                usage: Some(usage(connections, 0, 0)),
-                generates: false,
-                generated: None,
-            };
+            let facts = Facts { usage: Some(usage(connections, 0, 0)), ..facts("1-00000001", &[Standing::Programmed]) };
             let after = Duration::from_secs(seconds.into());
             let times = (start + after, Timestamp::from_second(seconds.into()).unwrap());
             let Decision { status, news } = reporting.decide(&key, &facts, previous, &metrics, times);

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    acks::Standing,
+    acks::{Standing, Trouble},
     index::Pause,
     metrics::TenantState,
     usage::{self, Usage, saturation},
@@ -301,6 +301,7 @@ fn lag(standing: &Standing, kept: bool) -> Option<String> {
         Standing::Programmed => None,
         Standing::Rejected(rejected) => Some(format!("refused {}", rejected.field)),
         Standing::Asking => Some("not asked yet".to_owned()),
+        Standing::Starting => Some(Trouble::Unreachable.to_string()),
         Standing::Pending if kept => Some("waits for the resource to compile again".to_owned()),
         Standing::Pending => Some("update pending".to_owned()),
         Standing::Trouble(trouble) => Some(trouble.to_string()),

@@ -13,15 +13,15 @@ use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
     Change, Code, OriginPolicy, Position, TenantConfig, TenantId, TenantMessage,
     protocol::Versions,
-    push::{Answer, Applied, ConflictCode, Delta, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
+    push::{Answer, Applied, ConflictCode, Delta, Elsewhere, FleetSettings, Rejected, Snapshot, State, UsageReport, digest},
 };
 
 use tokio::sync::watch;
 
 use crate::{fan_out::Tenant, fleet::Fleet, metrics::Metrics, origin_index::OriginIndex, tls::InForce};
 
-/// So many tenants that went to another fleet are remembered.
-const MOVED_MAX: usize = 10_000;
+/// So many tenants of other fleets are remembered.
+const ELSEWHERE_MAX: usize = 100_000;
 
 /// The tenants in force. A cheap handle.
 #[derive(Clone, Debug)]
@@ -64,8 +64,8 @@ pub struct View {
     /// Names of claims that hold a tenant id somewhere, the usual one first.
     tenant_claims: Arc<[String]>,
     origins: Arc<OriginIndex>,
-    /// Tenants that were here and are carried by another fleet now, each with the claim that holds its id: their clients are to look again.
-    moved: HashMap<TenantId, String>,
+    /// Tenants that other fleets carry, each with the claim that holds its id: their clients are to look again.
+    elsewhere: HashMap<TenantId, Arc<str>>,
     /// What all servers share; `None` until the first snapshot.
     pub settings: Option<FleetSettings>,
 }
@@ -78,7 +78,7 @@ impl View {
 
     /// What is said to whoever claims to be of a tenant that is not here.
     pub fn missing(&self, id: &str) -> Code {
-        if self.moved.contains_key(id) { Code::NotProgrammed } else { Code::TenantUnknown }
+        if self.elsewhere.contains_key(id) { Code::NotProgrammed } else { Code::TenantUnknown }
     }
 
     /// Every tenant.
@@ -187,12 +187,12 @@ impl ConfigStore {
     ///
     /// [`ConflictCode`] when something newer was pushed before.
     pub fn replace(&self, snapshot: Snapshot) -> Result<Answer, ConflictCode> {
-        let Snapshot { position, fleet, tenants, keep, .. } = snapshot;
+        let Snapshot { position, fleet, tenants, keep, elsewhere, .. } = snapshot;
         let mentioned: HashSet<TenantId> = tenants.iter().map(|tenant| tenant.tenant_id.clone()).chain(keep).collect();
         let _applying = self.0.applying.lock().expect("no panic under this lock");
         self.advance(position)?;
         let removals = self.view().tenants.keys().filter(|id| !mentioned.contains(*id)).cloned().collect();
-        let answer = self.apply(Some(fleet), tenants, removals, Vec::new());
+        let answer = self.apply(Some(fleet), tenants, (removals, Vec::new()), Some(elsewhere));
         self.confirm();
         Ok(answer)
     }
@@ -205,7 +205,7 @@ impl ConfigStore {
         }
         // Before the view is: nobody is sent away for good meanwhile.
         self.0.unconfirmed.store(true, Ordering::Release);
-        let answer = self.apply(Some(snapshot.fleet), snapshot.tenants, Vec::new(), Vec::new());
+        let answer = self.apply(Some(snapshot.fleet), snapshot.tenants, (Vec::new(), Vec::new()), None);
         *self.0.heard.lock().expect("no panic under this lock") = Some(Heard { at: Instant::now(), age });
         Some(answer)
     }
@@ -223,7 +223,8 @@ impl ConfigStore {
             return Err(ConflictCode::BaseDigest);
         }
         drop(view);
-        let answer = self.apply(None, delta.upserts, delta.removals, delta.moved);
+        let elsewhere = Some(delta.elsewhere).filter(|elsewhere| !elsewhere.is_empty());
+        let answer = self.apply(None, delta.upserts, (delta.removals, delta.moved), elsewhere);
         self.confirm();
         Ok(answer)
     }
@@ -240,8 +241,14 @@ impl ConfigStore {
         Ok(())
     }
 
-    /// `moved` are those of `removals` that another fleet carries.
-    fn apply(&self, settings: Option<FleetSettings>, upserts: Vec<TenantMessage>, removals: Vec<TenantId>, moved: Vec<TenantId>) -> Answer {
+    /// `moved` are those of `removals` that another fleet carries; `elsewhere`, if it is told, all that other fleets do.
+    fn apply(
+        &self,
+        settings: Option<FleetSettings>,
+        upserts: Vec<TenantMessage>,
+        (removals, moved): (Vec<TenantId>, Vec<TenantId>),
+        elsewhere: Option<Elsewhere>,
+    ) -> Answer {
         let Inner { view, metrics, fleet, frontend, boot_id, .. } = &*self.0;
         let before = view.load_full();
         let mut tenants = before.tenants.clone();
@@ -287,17 +294,18 @@ impl ConfigStore {
         for (tenant, config) in &reconfigured {
             tenant.reconfigure(config.clone());
         }
-        let mut elsewhere = before.moved.clone();
-        elsewhere.retain(|id, _| !tenants.contains_key(id) && !removals.contains(id));
+        let told = elsewhere.is_some();
+        let mut elsewhere = elsewhere.map_or_else(|| before.elsewhere.clone(), by_tenant);
+        elsewhere.retain(|id, _| !tenants.contains_key(id) && (told || !removals.contains(id)));
         for tenant in removed.iter().filter(|tenant| moved.contains(&tenant.id)) {
-            if elsewhere.len() >= MOVED_MAX {
+            if elsewhere.len() >= ELSEWHERE_MAX {
                 elsewhere.clear();
             }
-            elsewhere.insert(tenant.id.clone(), tenant.config().jwt.tenant_claim.clone());
+            elsewhere.insert(tenant.id.clone(), tenant.config().jwt.tenant_claim.as_str().into());
         }
         let same_tenants = !added && removed.is_empty() && before.settings.is_some();
         let ids = if same_tenants { before.ids.clone() } else { in_order(&tenants) };
-        let (tenant_claims, origins) = if same_tenants && looked_up_alike && elsewhere.len() == before.moved.len() {
+        let (tenant_claims, origins) = if same_tenants && looked_up_alike && !told && elsewhere.len() == before.elsewhere.len() {
             (before.tenant_claims.clone(), before.origins.clone())
         } else {
             let origins = OriginIndex::new(frontend, tenants.values().map(|tenant| tenant.config()));
@@ -305,11 +313,11 @@ impl ConfigStore {
         };
         let digest = digest_of(&tenants, &ids);
         let settings = settings.or_else(|| before.settings.clone());
-        let after = Arc::new(View { tenants, ids, digest: digest.clone(), tenant_claims, origins, moved: elsewhere, settings });
+        let after = Arc::new(View { tenants, ids, digest: digest.clone(), tenant_claims, origins, elsewhere, settings });
         metrics.config_tenants.set(i64::try_from(after.tenants.len()).unwrap_or(i64::MAX));
         view.store(after.clone());
         for tenant in removed {
-            let moved = after.moved.contains_key(&tenant.id);
+            let moved = after.elsewhere.contains_key(&tenant.id);
             tracing::info!(tenant = %tenant.id, moved, "tenant removed");
             if moved { tenant.send_elsewhere() } else { tenant.close() }
         }
@@ -336,9 +344,16 @@ fn in_order(tenants: &HashMap<TenantId, Arc<Tenant>>) -> Arc<[TenantId]> {
     ids.into()
 }
 
-fn claims_of(tenants: &HashMap<TenantId, Arc<Tenant>>, elsewhere: &HashMap<TenantId, String>) -> Arc<[String]> {
+/// The same, by tenant.
+fn by_tenant(elsewhere: Elsewhere) -> HashMap<TenantId, Arc<str>> {
+    let claims = elsewhere.into_iter().map(|(claim, ids)| (Arc::from(claim), ids));
+    claims.flat_map(|(claim, ids): (Arc<str>, Vec<TenantId>)| ids.into_iter().map(move |id| (id, Arc::clone(&claim)))).collect()
+}
+
+fn claims_of(tenants: &HashMap<TenantId, Arc<Tenant>>, elsewhere: &HashMap<TenantId, Arc<str>>) -> Arc<[String]> {
     let claims = tenants.values().map(|tenant| tenant.config().jwt.tenant_claim.clone());
-    let claims: BTreeSet<_> = claims.chain(elsewhere.values().cloned()).collect();
+    let claims_elsewhere: BTreeSet<&Arc<str>> = elsewhere.values().collect();
+    let claims: BTreeSet<_> = claims.chain(claims_elsewhere.into_iter().map(|claim| claim.to_string())).collect();
     let mut claims: Vec<_> = claims.into_iter().collect();
     claims.sort_by_key(|claim| claim != "tenant_id");
     claims.into()

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     ConfigVersion, Position, TenantId, TenantMessage,
     protocol::{Versions, version_of},
-    push::{FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot, gzip},
+    push::{Elsewhere, FleetSettings, PROTOCOL_VERSION, PUSH_BYTES_MAX, Snapshot, gzip},
 };
 
 /// So many Secrets there are.
@@ -133,7 +133,8 @@ pub fn join(shards: Vec<Shard>) -> Result<Boot, BootError> {
     match (latest, written_at) {
         (Some((position, fleet)), Some(written_at)) if found == SHARDS => {
             let tenants = shards.into_iter().flat_map(|shard| shard.tenants).collect();
-            let snapshot = Snapshot { protocol_version: PROTOCOL_VERSION, position, fleet, tenants, keep: Vec::new() };
+            let snapshot =
+                Snapshot { protocol_version: PROTOCOL_VERSION, position, fleet, tenants, keep: Vec::new(), elsewhere: Elsewhere::new() };
             Ok(Boot { snapshot, written_at })
         }
         _ => Err(BootError::Incomplete(found)),

@@ -91,6 +91,10 @@ impl FleetSettings {
     }
 }
 
+/// Tenants that other fleets carry, by the name of the claim that holds their id in tokens. A server sends none of their clients away for good:
+/// they may have come to it by an old address.
+pub type Elsewhere = BTreeMap<String, Vec<TenantId>>;
+
 /// Everything a server should run. Tenants it runs that are neither in `tenants` nor in `keep` are removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -105,6 +109,9 @@ pub struct Snapshot {
     pub tenants: Vec<TenantMessage>,
     /// Tenants that exist but don't compile now: a server that runs one keeps what it has.
     pub keep: Vec<TenantId>,
+    /// Tenants that other fleets carry.
+    #[serde(default, skip_serializing_if = "Elsewhere::is_empty")]
+    pub elsewhere: Elsewhere,
 }
 
 /// What changed since the state whose digest is `base_digest`. A server whose digest is another answers 409 and a [`Conflict`].
@@ -124,6 +131,9 @@ pub struct Delta {
     /// Those of `removals` that another fleet carries now: their clients are to come back, and are not sent away for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<TenantId>,
+    /// All tenants that other fleets carry, from a leader that has not pushed to this server before; empty: what it knows of them stands.
+    #[serde(default, skip_serializing_if = "Elsewhere::is_empty")]
+    pub elsewhere: Elsewhere,
 }
 
 /// What a server runs.

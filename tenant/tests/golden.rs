@@ -10,8 +10,8 @@ use carillon_tenant::{
     compile::compile,
     protocol::{Greeting, Versions},
     push::{
-        Answer, Applied, CertificatesInForce, Conflict, ConflictCode, Delta, FleetSettings, FleetUsage, PROTOCOL_VERSION, PushError,
-        Rejected, Snapshot, State, TenantUsage, UsageReport, digest,
+        Answer, Applied, CertificatesInForce, Conflict, ConflictCode, Delta, Elsewhere, FleetSettings, FleetUsage, PROTOCOL_VERSION,
+        PushError, Rejected, Snapshot, State, TenantUsage, UsageReport, digest,
     },
     report::{CellReport, CellState, FleetReport, PodReport, PodState, REPORT_VERSION, TenantReport},
 };
@@ -148,6 +148,7 @@ fn pushes_and_answers() {
     golden("tenant.json", &message);
     let position = Position::new(3, 41);
     let kept = TenantId::new("globex").unwrap();
+    let elsewhere = Elsewhere::from([("org".to_owned(), vec![TenantId::new("initech").unwrap()])]);
     golden(
         "snapshot.json",
         &Snapshot {
@@ -156,6 +157,7 @@ fn pushes_and_answers() {
             fleet: settings.clone(),
             tenants: vec![message.clone()],
             keep: vec![kept.clone()],
+            elsewhere: elsewhere.clone(),
         },
     );
     golden(
@@ -167,6 +169,7 @@ fn pushes_and_answers() {
             upserts: vec![message.clone()],
             removals: vec![kept.clone()],
             moved: vec![kept],
+            elsewhere,
         },
     );
     let state = State {

@@ -13,7 +13,7 @@ use carillon_server::{
 };
 use carillon_tenant::{
     FleetName, OriginPolicy, Position, RoomName,
-    push::{Answer, Delta, FleetSettings, PROTOCOL_VERSION, Snapshot},
+    push::{Answer, Delta, Elsewhere, FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 use serde_json::{Value, value::to_raw_value};
 
@@ -135,17 +135,38 @@ impl Fleet {
             upserts: Vec::new(),
             removals: moved.clone(),
             moved,
+            elsewhere: Elsewhere::new(),
         };
         config.change(delta).expect("nobody else pushes");
     }
 
+    /// Programs one server with exactly `tenants`, as the operator does with one that is new while another fleet carries `elsewhere`.
+    ///
+    /// # Panics
+    ///
+    /// When one is rejected.
+    pub fn push_beside(&self, server: usize, tenants: &[Tenant], elsewhere: &[Tenant]) {
+        let mut by_claim = Elsewhere::new();
+        for message in elsewhere.iter().map(Tenant::compile) {
+            by_claim.entry(message.jwt.tenant_claim).or_default().push(message.tenant_id);
+        }
+        let server = self.servers[server].as_ref().expect("the server runs");
+        let answer = Self::replace_with(server, tenants, by_claim);
+        assert!(answer.rejected.is_empty(), "{answer:?}");
+    }
+
     fn replace(server: &Server, tenants: &[Tenant]) -> Answer {
+        Self::replace_with(server, tenants, Elsewhere::new())
+    }
+
+    fn replace_with(server: &Server, tenants: &[Tenant], elsewhere: Elsewhere) -> Answer {
         let snapshot = Snapshot {
             protocol_version: PROTOCOL_VERSION,
             position: Position::default(),
             fleet: FleetSettings { session_key: vec![7; 32].into() },
             tenants: tenants.iter().map(Tenant::compile).collect(),
             keep: Vec::new(),
+            elsewhere,
         };
         server.core().config.replace(snapshot).expect("nobody else pushes")
     }

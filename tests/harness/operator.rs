@@ -29,6 +29,7 @@ pub struct Operator {
     process: Child,
     log: PathBuf,
     health: SocketAddr,
+    status: SocketAddr,
 }
 
 /// What a replica is told that is its own. The rest is told by the `command` it is started with.
@@ -57,14 +58,15 @@ impl Operator {
         command.arg("--admin-tls-directory").arg(folder).arg("--session-key-file").arg(folder.join("key"));
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file can have two handles")).stderr(output);
         let process = command.spawn().expect("the operator is built");
-        let health = eventually("the operator has started", || {
+        let [health, status] = eventually("the operator has started", || {
             let text = fs::read_to_string(&log).unwrap_or_default();
             let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             let started = lines.find(|line| line["message"] == "started");
-            started.and_then(|line| line["health"].as_str()?.parse().ok()).ok_or(text)
+            let address = |name: &str| started.as_ref()?[name].as_str()?.parse().ok();
+            address("health").zip(address("status")).map(<[SocketAddr; 2]>::from).ok_or(text)
         })
         .await;
-        let operator = Self { process, log, health };
+        let operator = Self { process, log, health, status };
         eventually_async(READY, "the operator is ready", async || match operator.page("/readyz").await {
             Some((200, _)) => Ok(()),
             other => Err(other),
@@ -80,6 +82,11 @@ impl Operator {
     /// When it has ended.
     pub fn id(&self) -> u32 {
         self.process.id().expect("it was not awaited yet")
+    }
+
+    /// Where it tells `carillon status` what it knows: what a port-forward leads to in a cluster.
+    pub const fn status_address(&self) -> SocketAddr {
+        self.status
     }
 
     /// Pauses it: SIGSTOP.

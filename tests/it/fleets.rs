@@ -3,8 +3,8 @@
 use carillon_tests::{
     client::{Client, End, Failure},
     fleet::{Fleet, Setup},
-    tenants::tenant,
-    tokens::token,
+    tenants::{secret_of, tenant},
+    tokens::{claims, signed, token},
 };
 use serde_json::json;
 
@@ -32,4 +32,31 @@ async fn clients_of_a_tenant_that_moves_come_back_and_those_of_others_stay() {
     // Back again, it is served as before.
     fleet.push(&[acme, tenant("globex")]);
     Client::connect(old, &token("acme", 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_new_sends_no_client_of_another_fleet_away_for_good() {
+    let mover = tenant("mover").with("/auth/jwt/claims/tenant", "org");
+    let fleet = Fleet::with(Setup::default(), &[]).await;
+    let mut of_mover = claims("unused", 1);
+    of_mover.as_object_mut().expect("claims are an object").remove("tenant_id");
+    of_mover["org"] = json!("mover");
+    let of_mover = signed(&of_mover, secret_of("mover", "first").as_bytes());
+    let knock = async |token: &str| Client::attempt(fleet.address(), token).await.err();
+    let refused = Some(Failure::Refused("Authentication error".to_owned()));
+
+    assert_eq!(knock(&of_mover).await, refused);
+    fleet.push_beside(0, &[tenant("acme")], std::slice::from_ref(&mover));
+    assert_eq!(knock(&of_mover).await, Some(Failure::Unreachable), "its library tries again, until it is led to where its tenant is");
+    assert_eq!(knock(&token("nobody", 1)).await, refused);
+    Client::connect(fleet.address(), &token("acme", 1)).await;
+
+    // Which tenants there are elsewhere is told anew; and one that comes here is served here.
+    fleet.push_beside(0, &[tenant("acme")], &[tenant("globex")]);
+    assert_eq!((knock(&of_mover).await, knock(&token("globex", 1)).await), (refused, Some(Failure::Unreachable)));
+    fleet.push_beside(0, &[tenant("acme"), mover.clone()], &[tenant("globex")]);
+    let mut client = Client::connect(fleet.address(), &of_mover).await;
+    // A snapshot may bring the news of a move, too.
+    fleet.push_beside(0, &[tenant("acme")], &[mover]);
+    assert_eq!(client.stay().await, End::Transport, "its library tries again");
 }

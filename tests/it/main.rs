@@ -3,6 +3,7 @@
 mod auth;
 mod bad_bytes;
 mod boot;
+mod cert_manager;
 mod certificates;
 mod cli;
 mod cluster;

@@ -9,7 +9,7 @@ use std::{
 use carillon_server::config_store::ConfigStore;
 use carillon_tenant::{
     Fetched, JwksSource, KeySets, Position, TenantId,
-    push::{FleetSettings, PROTOCOL_VERSION, Snapshot},
+    push::{Elsewhere, FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 use tokio::sync::watch;
 
@@ -148,6 +148,7 @@ impl Live {
             fleet: self.settings.clone(),
             tenants,
             keep: keep.clone(),
+            elsewhere: Elsewhere::new(),
         };
         // There is no other who pushes, and each of these snapshots has the same position.
         let answer = self.store.replace(snapshot).expect("no push overtakes the only one who pushes");

@@ -13,7 +13,8 @@ impl Ledger {
         let known = record.known.as_ref()?;
         let Desired { tenants, keep, released, carried, .. } = desired;
         let stays = |tenant: &TenantId| {
-            tenants.contains_key(tenant) || [keep, released, &**carried].into_iter().any(|tenants| tenants.contains(tenant))
+            [tenants, &**carried].into_iter().any(|tenants| tenants.contains_key(tenant))
+                || [keep, released].into_iter().any(|tenants| tenants.contains(tenant))
         };
         let goes = |tenant: &&TenantId| !stays(tenant);
         let removals: Vec<_> = match known.behind(desired) {

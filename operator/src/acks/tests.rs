@@ -1,7 +1,10 @@
 use carillon_tenant::{RejectionCode, TenantMessage};
 
 use super::*;
-use crate::fixtures::{applied, desired, digest_of, id, message, state};
+use crate::{
+    desired::Carried,
+    fixtures::{applied, desired, digest_of, id, message, state},
+};
 
 fn rejected(message: &TenantMessage) -> Rejected {
     Rejected {
@@ -127,14 +130,16 @@ fn a_snapshot_removes_what_is_neither_wanted_nor_kept() {
     assert_eq!(ledger.runs(&id("b")), Some(Some(b1.config_version)));
 }
 
-#[test]
-fn trouble_is_told_once_and_what_was_acknowledged_still_counts() {
+#[tokio::test(start_paused = true)]
+async fn trouble_is_told_once_and_what_was_acknowledged_still_counts() {
     let a1 = message("a", 1);
     let ledger = Ledger::default();
     let standing = || ledger.standing(&id("a"), a1.config_version.as_str());
     assert_eq!(standing(), Standing::Asking);
     assert_eq!(ledger.note(Trouble::Unreachable), Touched::All);
     assert!(ledger.note(Trouble::Unreachable).is_empty());
+    assert_eq!(standing(), Standing::Starting, "it may not listen yet");
+    tokio::time::advance(STARTING).await;
     assert_eq!(standing(), Standing::Trouble(Trouble::Unreachable));
     assert_eq!(ledger.learn(state("boot", &[])), Touched::All);
     assert_eq!(standing(), Standing::Pending);
@@ -162,4 +167,25 @@ fn what_pods_answer_is_kept_once_for_all_of_them() {
             assert_eq!(version.as_str().as_ptr(), message.config_version.as_str().as_ptr(), "{tenant}");
         }
     }
+}
+
+#[test]
+fn whoever_hears_of_a_leader_first_hears_of_what_other_fleets_carry() {
+    let [here, leaving, there] = ["here", "leaving", "there"].map(|tenant| message(tenant, 1));
+    let carried: Carried = [&here, &leaving, &there].map(|message| (message.tenant_id.clone(), Arc::new(message.clone()))).into();
+    let wanted = desired(std::slice::from_ref(&here), &["leaving"]).beside_others([id("leaving")].into(), Arc::new(carried));
+    let elsewhere = Elsewhere::from([("tenant_id".to_owned(), vec![id("leaving"), id("there")])]);
+    assert_eq!(wanted.elsewhere(), elsewhere, "what it keeps isn't served by whoever is new");
+    assert_eq!(desired(std::slice::from_ref(&here), &[]).elsewhere(), Elsewhere::new(), "there is one fleet");
+
+    // It runs what it should; what it was told by the leader before, or read when it started, may be old.
+    let ledger = Ledger::default();
+    ledger.learn(State { position: Position::default(), ..state("boot", &[&here]) });
+    let plan = ledger.plan(&wanted).unwrap();
+    assert!(matches!(&plan, Plan::Delta(delta) if delta.upserts.is_empty() && delta.elsewhere == elsewhere), "{plan:?}");
+    ledger.acknowledge(&wanted, &plan, answer("boot", &[&here], &[], Vec::new())).unwrap();
+    assert_eq!(ledger.plan(&wanted), None);
+    // From then on it hears of what it loses.
+    let next = desired(&[], &["leaving"]).beside_others([id("leaving")].into(), Arc::clone(&wanted.carried));
+    assert!(matches!(ledger.plan(&next), Some(Plan::Delta(delta)) if delta.moved == [id("here")] && delta.elsewhere.is_empty()));
 }

@@ -1,9 +1,6 @@
 //! The loop's part in the fuses: calls, and telling people.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use carillon_tenant::{FleetName, TenantId};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Controller;
 use crate::{
+    desired::Carried,
     events::News,
     fuse::Blown,
     lease_store::{self, LeaseSeen},
@@ -117,7 +115,7 @@ impl Controller {
     }
 
     /// Holds what must not be taken from pods yet.
-    pub(super) fn judge(&mut self, shares: &mut BTreeMap<FleetName, Share>, carried: &BTreeSet<TenantId>, now: Instant) {
+    pub(super) fn judge(&mut self, shares: &mut BTreeMap<FleetName, Share>, carried: &Carried, now: Instant) {
         {
             // Pods that run nothing have nothing to lose.
             let loaded = |fleet: &FleetName| self.pushers.values().any(|pusher| pusher.fleet() == fleet && pusher.ledger.runs_any());

@@ -6,7 +6,10 @@ use carillon_tenant::{FleetName, TenantId};
 use tokio::time::Instant;
 
 use super::{Blown, Fuse};
-use crate::{desired::Desired, moves::Share};
+use crate::{
+    desired::{Carried, Desired},
+    moves::Share,
+};
 
 /// One fuse a fleet.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ impl Fuses {
         &mut self,
         shares: &mut BTreeMap<FleetName, Share>,
         before: impl Fn(&FleetName) -> Option<&'a Desired>,
-        carried: &BTreeSet<TenantId>,
+        carried: &Carried,
         said: Option<&str>,
         now: Instant,
     ) {
@@ -95,7 +98,7 @@ mod tests {
             };
             let names = ["default", "noisy"].map(|name| FleetName::new(name).unwrap());
             let mut shares: BTreeMap<_, _> = names.clone().into_iter().zip([share(default), share(noisy)]).collect();
-            let carried: BTreeSet<_> = shares.values().flat_map(|share| share.tenants.keys()).cloned().collect();
+            let carried: Carried = shares.values().flat_map(|share| share.tenants.clone()).collect();
             self.fuses.judge(&mut shares, |fleet| self.before.get(fleet), &carried, said, now);
             let position = desired(&[], &[]).position;
             let publish = |(fleet, share): (FleetName, Share)| {

@@ -10,8 +10,8 @@ use carillon_server::{
 use carillon_tenant::{
     Position,
     push::{
-        Answer, Conflict, ConflictCode, DELTA_PATH, Delta, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH, STATE_PATH,
-        Snapshot, State, USAGE_PATH, UsageReport,
+        Answer, Conflict, ConflictCode, DELTA_PATH, Delta, Elsewhere, PROTOCOL_VERSION, PUSH_BYTES_MAX, PushError, SNAPSHOT_PATH,
+        STATE_PATH, Snapshot, State, USAGE_PATH, UsageReport,
     },
 };
 use flate2::{Compression, write::GzEncoder};
@@ -131,6 +131,7 @@ async fn a_server_is_programmed_by_snapshot_and_delta() {
         upserts: vec![newcomer],
         removals: vec![tenants[0].tenant_id.clone()],
         moved: Vec::new(),
+        elsewhere: Elsewhere::new(),
     };
     let answer: Answer = parse(admin.push(Method::PATCH, DELTA_PATH, body(&delta)).await, 200);
     assert_eq!(answer.applied[0].tenant_id.as_str(), "newcomer");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use carillon_server::config_store::ConfigStore;
 use carillon_tenant::{
     Position, TenantId, TenantMessage,
-    push::{ConflictCode, Delta, FleetSettings, PROTOCOL_VERSION, Snapshot, digest},
+    push::{ConflictCode, Delta, Elsewhere, FleetSettings, PROTOCOL_VERSION, Snapshot, digest},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -74,7 +74,7 @@ fn digest_of(tenants: &Tenants) -> String {
 fn snapshot(position: Position, tenants: &Tenants) -> Push {
     let fleet = FleetSettings { session_key: vec![7; 32].into() };
     let tenants = tenants.values().cloned().collect();
-    Push::Snapshot(Snapshot { protocol_version: PROTOCOL_VERSION, position, fleet, tenants, keep: Vec::new() })
+    Push::Snapshot(Snapshot { protocol_version: PROTOCOL_VERSION, position, fleet, tenants, keep: Vec::new(), elsewhere: Elsewhere::new() })
 }
 
 fn delta(position: Position, before: &Tenants, after: &Tenants) -> Push {
@@ -87,6 +87,7 @@ fn delta(position: Position, before: &Tenants, after: &Tenants) -> Push {
         upserts,
         removals,
         moved: Vec::new(),
+        elsewhere: Elsewhere::new(),
     })
 }
 

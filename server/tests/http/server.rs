@@ -6,7 +6,7 @@ use axum::Router;
 use carillon_server::{Options, Server, core::Core, heartbeat::Heartbeat};
 use carillon_tenant::{
     OriginPolicy, Position, TenantMessage,
-    push::{FleetSettings, PROTOCOL_VERSION, Snapshot},
+    push::{Elsewhere, FleetSettings, PROTOCOL_VERSION, Snapshot},
 };
 
 use crate::tenants;
@@ -67,7 +67,14 @@ pub fn plain_client() -> reqwest::Client {
 
 pub fn snapshot(tenants: Vec<TenantMessage>) -> Snapshot {
     let fleet = FleetSettings { session_key: vec![7; 32].into() };
-    Snapshot { protocol_version: PROTOCOL_VERSION, position: Position::default(), fleet, tenants, keep: Vec::new() }
+    Snapshot {
+        protocol_version: PROTOCOL_VERSION,
+        position: Position::default(),
+        fleet,
+        tenants,
+        keep: Vec::new(),
+        elsewhere: Elsewhere::new(),
+    }
 }
 
 /// Asks again and again until `check` is satisfied.

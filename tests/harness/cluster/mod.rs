@@ -21,7 +21,7 @@ pub use self::{
     operators::Credentials,
     redis::Redis,
     release::{NAMESPACE, OPERATORS, Pod, RELEASE, REPLICAS, Release},
-    teams::{Team, Tenant},
+    teams::{Team, Tenant, condition},
 };
 pub use crate::eventually::eventually_async as eventually;
 use crate::{client::Client, file, http};

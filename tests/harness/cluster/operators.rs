@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use carillon_tenant::{
     Position,
-    push::{Answer, DELTA_PATH, Delta, PROTOCOL_VERSION, STATE_PATH, State},
+    push::{Answer, DELTA_PATH, Delta, Elsewhere, PROTOCOL_VERSION, STATE_PATH, State},
 };
 use serde_json::Value;
 use tokio::process::Command;
@@ -79,6 +79,7 @@ impl Credentials {
             upserts: Vec::new(),
             removals: Vec::new(),
             moved: Vec::new(),
+            elsewhere: Elsewhere::new(),
         };
         let answer = client.patch(format!("{base}{DELTA_PATH}")).json(&delta).send().await.expect("the pod answers");
         answer.json::<Answer>().await.expect("it takes what a later leader says");

@@ -224,7 +224,7 @@ impl Tenant {
 }
 
 /// A condition of a status; null when it isn't there.
-pub(super) fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
+pub fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
     let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }

@@ -9,6 +9,7 @@ mod way;
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
 };
 
 use carillon_crds::definitions;
@@ -29,7 +30,8 @@ use crate::{
 
 /// Where the operator finds server pods.
 pub const NAMESPACE: &str = "carillon";
-const SERVICE: &str = "carillon-server-admin";
+/// The admin Service of the default fleet.
+pub const SERVICE: &str = "carillon-server-admin";
 /// Where servers listen to which nothing is to happen on the way.
 const PODS: Ipv4Addr = Ipv4Addr::new(10, 78, 255, 2);
 /// How many servers there are: as many as `cluster::Team` awaits.
@@ -99,6 +101,11 @@ impl ControlPlane {
         plane
     }
 
+    /// What the operator has mounted: the files of its certificate. It logs there, too.
+    pub fn operator_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts a replica of the operator and awaits that it is ready.
     pub async fn operator(&self, identity: &str) -> Operator {
         self.operator_with(identity, &[]).await
@@ -113,8 +120,13 @@ impl ControlPlane {
 
     /// Shows the pod `uid` at `address`, as the server of that number.
     pub async fn show(&self, number: usize, uid: &str, address: SocketAddr) {
+        self.show_in(SERVICE, number, uid, address).await;
+    }
+
+    /// The same as one of the fleet that has that admin Service.
+    pub async fn show_in(&self, service: &str, number: usize, uid: &str, address: SocketAddr) {
         let target = json!({"kind": "Pod", "name": format!("server-{number}"), "namespace": NAMESPACE, "uid": uid});
-        let labels = json!({"kubernetes.io/service-name": SERVICE});
+        let labels = json!({"kubernetes.io/service-name": service});
         self.api
             .apply(&json!({
                 "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",

@@ -2,6 +2,7 @@
 //! that whole requests and answers are lost, late, doubled or out of order.
 
 use std::{
+    io::Read,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
@@ -10,7 +11,9 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -19,6 +22,7 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
@@ -43,6 +47,8 @@ pub enum Fault {
     Doubled,
     /// After each push the one before it arrives once more.
     Reordered,
+    /// The keys of tenants whose ids begin so arrive damaged. TLS knows no such fault; a server of another version may see one.
+    Damaged(&'static str),
 }
 
 /// A way. It ends with this value.
@@ -70,6 +76,27 @@ struct Said {
     path: String,
     gzip: bool,
     body: Bytes,
+}
+
+impl Said {
+    /// The same push with keys that are none, for tenants whose ids begin so.
+    fn damaged(&self, tenants: &str) -> Self {
+        let mut json = Vec::new();
+        if self.gzip {
+            GzDecoder::new(&*self.body).read_to_end(&mut json).expect("the operator compresses as it says");
+        } else {
+            json.extend_from_slice(&self.body);
+        }
+        let mut push: Value = serde_json::from_slice(&json).expect("pushes are JSON");
+        for list in ["tenants", "upserts"] {
+            let messages = push.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+            for message in messages.filter(|message| message["tenantId"].as_str().is_some_and(|id| id.starts_with(tenants))) {
+                let keys = message["jwt"]["keys"].as_array_mut().into_iter().flatten();
+                keys.for_each(|key| key["material"] = json!(STANDARD.encode("none")));
+            }
+        }
+        Self { gzip: false, body: push.to_string().into(), ..self.clone() }
+    }
 }
 
 /// An answer: its status and its body.
@@ -187,7 +214,8 @@ impl Shared {
                 }
                 answer
             }
-            Fault::None | Fault::AnswersLost | Fault::Doubled | Fault::Reordered => self.pass(&said).await,
+            Fault::Damaged(tenants) if is_push => self.pass(&said.damaged(tenants)).await,
+            Fault::None | Fault::AnswersLost | Fault::Doubled | Fault::Reordered | Fault::Damaged(_) => self.pass(&said).await,
         }
     }
 

@@ -6,6 +6,7 @@ mod server;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -105,6 +106,11 @@ impl Processes {
         for server in self.running() {
             server.push(&self.tenants).await;
         }
+    }
+
+    /// What servers have mounted: the files of their certificates.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Who signed the certificates that the servers were started with.

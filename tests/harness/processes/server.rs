@@ -11,8 +11,8 @@ use std::{
 use carillon_tenant::{
     TenantMessage,
     push::{
-        Answer, CertificatesInForce, DELTA_PATH, Delta, FleetSettings, PROTOCOL_VERSION, SNAPSHOT_PATH, STATE_PATH, Snapshot, State,
-        USAGE_PATH, UsageReport,
+        Answer, CertificatesInForce, DELTA_PATH, Delta, Elsewhere, FleetSettings, PROTOCOL_VERSION, SNAPSHOT_PATH, STATE_PATH, Snapshot,
+        State, USAGE_PATH, UsageReport,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -145,8 +145,15 @@ impl Server {
             let gone = |id: &&carillon_tenant::TenantId| !tenants.iter().any(|tenant| tenant.tenant_id == **id);
             let removals = state.applied.iter().map(|applied| &applied.tenant_id).filter(gone).cloned().collect();
             let (protocol_version, base_digest) = (PROTOCOL_VERSION, state.digest);
-            let delta =
-                Delta { protocol_version, position: state.position, base_digest, upserts: tenants.to_vec(), removals, moved: Vec::new() };
+            let delta = Delta {
+                protocol_version,
+                position: state.position,
+                base_digest,
+                upserts: tenants.to_vec(),
+                removals,
+                moved: Vec::new(),
+                elsewhere: Elsewhere::new(),
+            };
             self.ask(reqwest::Method::PATCH, DELTA_PATH, &delta).await
         } else {
             let fleet = FleetSettings { session_key: vec![7; 32].into() };
@@ -156,6 +163,7 @@ impl Server {
                 fleet,
                 tenants: tenants.to_vec(),
                 keep: Vec::new(),
+                elsewhere: Elsewhere::new(),
             };
             self.ask(reqwest::Method::PUT, SNAPSHOT_PATH, &snapshot).await
         };

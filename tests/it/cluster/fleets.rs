@@ -1,8 +1,8 @@
 //! A fleet of their own for noisy tenants.
 
 use carillon_tests::{
-    client::{Client, End},
-    cluster::{Release, SLOW, Team, TenantClass, clients_on_each, connect_to_each, eventually},
+    client::{Client, End, Failure},
+    cluster::{NAMESPACE, Release, SLOW, Team, TenantClass, clients_on_each, connect_to_each, eventually, kubectl},
     command::run,
     tokens::token,
 };
@@ -24,7 +24,7 @@ async fn a_class_moves_its_tenants_to_another_fleet_and_back() {
     release.install(&["fleets.noisy.replicas=1"]).await;
     let noisy = release.other_fleets_ready(1).await;
     let pods = release.all_ready().await;
-    let mut bystanders = Bystanders::on(&release, &pods).await;
+    let mut bystanders = Bystanders::on(&release, &pods[1..]).await;
     let class = TenantClass::new(&release.api, &json!({})).await;
     let team = Team::new(&release.api).await;
     let tenant = team.tenant("acme").await;
@@ -48,6 +48,19 @@ async fn a_class_moves_its_tenants_to_another_fleet_and_back() {
     let found = &document["tenants"][0];
     assert_eq!((&found["fleet"], &found["eligiblePods"], &found["syncedPods"]), (&json!("noisy"), &json!(1), &json!(1)), "{document}");
     assert_eq!(found["pods"][0]["pod"], noisy[0].name.as_str(), "{document}");
+
+    // A pod that starts now has never run it, and knows all the same that another fleet does.
+    kubectl(&["--namespace", NAMESPACE, "delete", "pod", &pods[0].name, "--wait=false"]).await;
+    let pods = eventually(SLOW, "another pod is ready instead", async || {
+        let now = release.pods().await;
+        let gone = now.iter().all(|pod| pod.uid != pods[0].uid);
+        if gone && now.len() == pods.len() && now.iter().all(|pod| pod.ready) { Ok(now) } else { Err(now) }
+    })
+    .await;
+    for pod in &pods {
+        let refused = Client::attempt(pod.http(), &token(&tenant.id, 1)).await.err();
+        assert_eq!(refused, Some(Failure::Unreachable), "{}: nobody is sent away for good", pod.name);
+    }
 
     // A fleet that is not there takes nobody.
     class.change(&json!({"fleet": "nowhere"})).await;

@@ -3,14 +3,16 @@
 
 mod api_server;
 mod clocks;
+mod fleets;
 mod pods;
 mod pushes;
+mod refusals;
 
 use std::time::Duration;
 
 use carillon_tests::{
     client::Client,
-    cluster::{Team, Tenant, eventually},
+    cluster::{SLOW, Team, Tenant, eventually},
     control_plane::{ControlPlane, SERVERS},
     operator::Operator,
     tokens::token,
@@ -49,9 +51,10 @@ fn fleet(status: &Value) -> (String, Vec<(String, String)>) {
     (text(&status["fleet"]["summary"]), lagging.map(|pod| (text(&pod["pod"]), text(&pod["reason"]))).collect())
 }
 
-/// Awaits that a server that was started anew has been programmed.
+/// Awaits that a server that was started anew has been programmed. Without news from the API server the operator tries again after a wait that
+/// has grown with the time that it was away.
 async fn programmed(plane: &ControlPlane, server: usize) {
-    eventually(SOON, "the new process is programmed", async || match plane.fleet.metric(server, "carillon_config_tenants").await {
+    eventually(SLOW, "the new process is programmed", async || match plane.fleet.metric(server, "carillon_config_tenants").await {
         tenants if tenants > 0.0 => Ok(()),
         tenants => Err(tenants),
     })
