@@ -1,4 +1,4 @@
-//! Carillon's benchmark: the same load on Carillon, on bare socketioxide and on socket.io on Node.js, in turn; and what quotas cost.
+//! Carillon's benchmark: the same load on Carillon, on what it replaces and on what can be had without it, in turn; and what quotas cost.
 //!
 //! `cargo run --release --package carillon-bench -- --help` says what can be chosen.
 
@@ -7,6 +7,8 @@ mod bare;
 mod client;
 mod column;
 mod credentials;
+mod crowd;
+mod frame;
 mod machine;
 mod meter;
 mod metric;
@@ -17,6 +19,7 @@ mod process;
 mod report;
 mod scale;
 mod server;
+mod yardstick;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -34,7 +37,10 @@ fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let outcome = match command_line.command {
         Some(Command::ServeBare(options)) => bare::serve(options).map(|()| ExitCode::SUCCESS),
+        Some(Command::ServeFloor(options)) => yardstick::serve_floor(&options).map(|()| ExitCode::SUCCESS),
+        Some(Command::ServeTungstenite(options)) => yardstick::serve_tungstenite(&options).map(|()| ExitCode::SUCCESS),
         Some(Command::Disturb(options)) => neighbour::disturb(options).map(|()| ExitCode::SUCCESS),
+        Some(Command::Gather(options)) => crowd::gather(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Scale(options)) => measure_scale(options),
         None => compare(command_line.options),
     };

@@ -1,10 +1,13 @@
-//! From samples to medians, a table and a file.
+//! From samples to medians, tables and files.
+
+mod table;
 
 use std::{fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use self::table::{median, spread, table};
 use crate::{
     args::Settings,
     column::{Column, Connects, Neighbourhood},
@@ -20,6 +23,23 @@ const NOISE_LIMIT_PERCENT: f64 = 3.0;
 pub struct Report {
     samples: Vec<Sample>,
     failures: Vec<String>,
+}
+
+/// A part of the report that stands for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    /// Peers beside each other.
+    Peers,
+    /// Two tenants beside each other.
+    Quotas,
+    /// What connects cost Redis.
+    Redis,
+    /// A tenant beside another.
+    Fairness,
+}
+
+impl Section {
+    const ALL: [Self; 4] = [Self::Peers, Self::Quotas, Self::Redis, Self::Fairness];
 }
 
 struct Sample {
@@ -46,23 +66,35 @@ impl Report {
 
     /// The report for people: medians, spread, ratios.
     pub fn markdown(&self, peers: &[Peer]) -> String {
-        let mut tables = Vec::new();
-        let columns: Vec<_> = peers.iter().copied().map(Column::Peer).collect();
-        tables.extend(self.by_metric(&columns, &ratios(peers)));
-        tables.extend(self.by_metric(&[Column::Unlimited, Column::Limited], &[(Column::Limited, Column::Unlimited)]));
-        let connects: Vec<_> = Connects::all().into_iter().map(Column::Connects).collect();
-        tables.extend(self.by_column("commands", &connects));
-        let neighbourhoods: Vec<_> = Neighbourhood::all().into_iter().map(Column::Beside).collect();
-        tables.extend(self.by_column("beside", &neighbourhoods));
-        let mut table = tables.join("\n");
+        let sections = Section::ALL.into_iter().filter_map(|section| self.section(section, peers));
+        let mut text = sections.collect::<Vec<_>>().join("\n");
         let noisiest = self.all_values(Metric::Noise).fold(0.0, f64::max);
         if noisiest > NOISE_LIMIT_PERCENT {
-            let _ = writeln!(table, "\nOther programs took up to {noisiest:.0} % of the servers' core: don't quote these figures.");
+            let _ = writeln!(text, "\nOther programs took up to {noisiest:.0} % of the servers' core: don't quote these figures.");
         }
         for failure in &self.failures {
-            let _ = writeln!(table, "\nFAILED: {failure}");
+            let _ = writeln!(text, "\nFAILED: {failure}");
         }
-        table
+        text
+    }
+
+    /// A part of it; `None` when nothing of it was measured.
+    fn section(&self, section: Section, peers: &[Peer]) -> Option<String> {
+        match section {
+            Section::Peers => {
+                let columns: Vec<_> = peers.iter().copied().map(Column::Peer).collect();
+                let medians = self.by_metric(&columns)?;
+                Some(self.ratios(&columns, &ratios(peers)).map_or_else(|| medians.clone(), |ratios| format!("{medians}\n{ratios}")))
+            }
+            Section::Quotas => {
+                let columns = [Column::Unlimited, Column::Limited];
+                let medians = self.by_metric(&columns)?;
+                let ratios = self.ratios(&columns, &[(Column::Limited, Column::Unlimited)])?;
+                Some(format!("{medians}\n{ratios}"))
+            }
+            Section::Redis => self.by_column("commands", &Connects::all().into_iter().map(Column::Connects).collect::<Vec<_>>()),
+            Section::Fairness => self.by_column("beside", &Neighbourhood::all().into_iter().map(Column::Beside).collect::<Vec<_>>()),
+        }
     }
 
     /// Writes the report for programs.
@@ -83,6 +115,9 @@ impl Report {
                 "victims": settings.victims,
                 "neighbours": settings.neighbours,
                 "seconds": settings.duration.as_secs(),
+                "idle_seconds": settings.idle.as_secs(),
+                "storm_clients": settings.storm,
+                "giant_members": settings.giant,
                 "ping_connections": settings.ping_connections,
                 "pings": settings.pings,
                 "sizes": settings.sizes,
@@ -94,15 +129,26 @@ impl Report {
     }
 
     /// A table with a line for each metric; `None` when there is nothing for it.
-    fn by_metric(&self, columns: &[Column], ratios: &[(Column, Column)]) -> Option<String> {
+    fn by_metric(&self, columns: &[Column]) -> Option<String> {
         let mut header = vec!["median (lowest–highest)".to_owned()];
         header.extend(columns.iter().map(ToString::to_string));
-        header.extend(ratios.iter().map(|(column, base)| format!("{column} ÷ {base}")));
         let lines = self.metrics(columns).into_iter().map(|metric| {
-            let mut cells = vec![metric.to_string()];
-            cells.extend(columns.iter().map(|&column| spread(&self.values(column, metric))));
-            cells.extend(ratios.iter().map(|&(column, base)| self.ratio(metric, column, base)));
-            cells
+            let cells = columns.iter().map(|&column| spread(&self.values(column, metric)));
+            [metric.to_string()].into_iter().chain(cells).collect()
+        });
+        table(&header, lines.collect())
+    }
+
+    /// A table of medians divided by medians, with a line for each metric that has any; `None` when none has.
+    fn ratios(&self, columns: &[Column], ratios: &[(Column, Column)]) -> Option<String> {
+        let mut header = vec!["ratio of medians".to_owned()];
+        header.extend(ratios.iter().map(|(column, base)| format!("{column} ÷ {base}")));
+        let lines = self.metrics(columns).into_iter().filter_map(|metric| {
+            let cells: Vec<_> = ratios.iter().map(|&(column, base)| self.ratio(metric, column, base)).collect();
+            cells.iter().any(Option::is_some).then(|| {
+                let cells = cells.into_iter().map(|ratio| ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")));
+                [metric.to_string()].into_iter().chain(cells).collect()
+            })
         });
         table(&header, lines.collect())
     }
@@ -141,61 +187,22 @@ impl Report {
         values
     }
 
-    fn ratio(&self, metric: Metric, column: Column, base: Column) -> String {
-        match (median(&self.values(column, metric)), median(&self.values(base, metric))) {
-            (Some(value), Some(base)) if metric.is_compared() && base > 0.0 => format!("{:.2}", value / base),
-            _ => String::new(),
-        }
+    fn ratio(&self, metric: Metric, column: Column, base: Column) -> Option<f64> {
+        let base_median = median(&self.values(base, metric)).filter(|median| *median > 0.0)?;
+        metric.is_compared_with(base).then(|| Some(median(&self.values(column, metric))? / base_median))?
     }
 }
 
-/// Which peers are divided by which: all by `bare`, Carillon by Node, too.
+/// Which peers are divided by which: all by the floor, and Carillon by those that a team would have without it.
 fn ratios(peers: &[Peer]) -> Vec<(Column, Column)> {
-    [(Peer::Node, Peer::Bare), (Peer::Carillon, Peer::Bare), (Peer::Carillon, Peer::Node)]
-        .into_iter()
+    let by_floor = peers.iter().filter(|peer| **peer != Peer::Floor).map(|peer| (*peer, Peer::Floor));
+    let by_others = [(Peer::Node, Peer::Bare), (Peer::Carillon, Peer::Bare), (Peer::Carillon, Peer::Node), (Peer::Carillon, Peer::Uws)];
+    let by_others = by_others.into_iter().filter(|(peer, _)| *peer == Peer::Carillon || !peers.contains(&Peer::Floor));
+    by_floor
+        .chain(by_others)
         .filter(|(peer, base)| peers.contains(peer) && peers.contains(base))
         .map(|(peer, base)| (Column::Peer(peer), Column::Peer(base)))
         .collect()
-}
-
-/// A table, if there are lines for it.
-fn table(header: &[String], lines: Vec<Vec<String>>) -> Option<String> {
-    if lines.is_empty() {
-        return None;
-    }
-    let rule = format!("|---|{}\n", "--:|".repeat(header.len() - 1));
-    let lines: String = lines.iter().map(|cells| row(cells)).collect();
-    Some(row(header) + &rule + &lines)
-}
-
-fn row(cells: &[String]) -> String {
-    format!("| {} |\n", cells.join(" | "))
-}
-
-/// The middle one of sorted values; of two, their mean.
-fn median(sorted: &[f64]) -> Option<f64> {
-    let upper = *sorted.get(sorted.len() / 2)?;
-    let lower = sorted[(sorted.len() - 1) / 2];
-    Some((lower + upper) / 2.0)
-}
-
-fn spread(sorted: &[f64]) -> String {
-    match (median(sorted), sorted) {
-        (Some(median), [lowest, .., highest]) => format!("**{}** ({}–{})", figure(median), figure(*lowest), figure(*highest)),
-        (Some(median), _) => format!("**{}**", figure(median)),
-        (None, _) => "–".to_owned(),
-    }
-}
-
-/// Three significant digits.
-fn figure(value: f64) -> String {
-    let decimals = match value.abs() {
-        100.0.. => 0,
-        10.0.. => 1,
-        1.0.. => 2,
-        _ => 3,
-    };
-    format!("{value:.decimals$}")
 }
 
 #[cfg(test)]
@@ -213,10 +220,14 @@ mod tests {
         report.add_failure("node: no".to_owned());
         assert_eq!(
             report.markdown(&[Peer::Bare, Peer::Carillon]),
-            "| median (lowest–highest) | bare | carillon | carillon ÷ bare |\n\
-             |---|--:|--:|--:|\n\
-             | CPU per connect, ms | **0.100** (0.100–0.100) | – |  |\n\
-             | CPU per delivery across pods, µs | **10.0** (9.00–11.0) | **5.00** (4.00–6.00) | 0.50 |\n\
+            "| median (lowest–highest) | bare | carillon |\n\
+             |---|--:|--:|\n\
+             | CPU per connect, ms | **0.100** (0.100–0.100) | – |\n\
+             | CPU per delivery across pods, µs | **10.0** (9.00–11.0) | **5.00** (4.00–6.00) |\n\
+             \n\
+             | ratio of medians | carillon ÷ bare |\n\
+             |---|--:|\n\
+             | CPU per delivery across pods, µs | 0.50 |\n\
              \nFAILED: node: no\n"
         );
         assert!(!report.is_complete());
@@ -236,9 +247,13 @@ mod tests {
         report.add(1, readings.to_vec());
         assert_eq!(
             report.markdown(&[Peer::Carillon]),
-            "| median (lowest–highest) | no quotas | all quotas | all quotas ÷ no quotas |\n\
-             |---|--:|--:|--:|\n\
-             | CPU per message, µs | **10.0** | **11.0** | 1.10 |\n\
+            "| median (lowest–highest) | no quotas | all quotas |\n\
+             |---|--:|--:|\n\
+             | CPU per message, µs | **10.0** | **11.0** |\n\
+             \n\
+             | ratio of medians | all quotas ÷ no quotas |\n\
+             |---|--:|\n\
+             | CPU per message, µs | 1.10 |\n\
              \n\
              | commands | sent per 1,000 connects |\n\
              |---|--:|\n\
@@ -251,9 +266,17 @@ mod tests {
     }
 
     #[test]
-    fn the_median_of_two_is_their_mean() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[1.0, 2.0]), Some(1.5));
-        assert_eq!(median(&[1.0, 2.0, 9.0]), Some(2.0));
+    fn memory_is_not_told_in_multiples_of_a_floor_that_has_none() {
+        let mut report = Report::default();
+        for (peer, cpu, memory) in [(Peer::Floor, 2.0, 0.1), (Peer::Node, 5.0, 30.0), (Peer::Carillon, 3.0, 15.0)] {
+            let readings = [Metric::ConnectCpu.reading(cpu), Metric::MemoryFresh.reading(memory)];
+            report.add(1, readings.map(|reading| (Column::Peer(peer), reading)).to_vec());
+        }
+        let text = report.markdown(&[Peer::Floor, Peer::Node, Peer::Carillon]);
+        let ratios = "| ratio of medians | node ÷ floor | carillon ÷ floor | carillon ÷ node |\n\
+                      |---|--:|--:|--:|\n\
+                      | CPU per connect, ms | 2.50 | 1.50 | 0.60 |\n\
+                      | memory per connection, fresh, KiB | – | – | 0.50 |\n";
+        assert!(text.ends_with(ratios), "{text}");
     }
 }
