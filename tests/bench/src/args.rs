@@ -9,6 +9,7 @@ use crate::{
     bare::ServeBare,
     client::Broadcasts,
     crowd::Gather,
+    flame,
     neighbour::{Disturb, Neighbour},
     peers::Peer,
     scale,
@@ -48,6 +49,8 @@ pub enum Command {
     /// Be the thousands of clients of the phases `storm` and `rooms`, likewise.
     #[command(hide = true)]
     Gather(Gather),
+    /// Draw where Carillon spends its time: `make bench-flame`, which installs what it needs
+    Flame(flame::Options),
     /// Measure what many tenants cost the operator and the servers: `make bench-scale`, which makes the network it needs
     Scale(scale::Options),
 }
@@ -103,6 +106,11 @@ impl Phase {
         }
     }
 
+    /// Whether it takes so long that it is not repeated as often as others.
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Pings | Self::Idle | Self::Storm | Self::Rooms)
+    }
+
     /// Whether a peer has what is measured.
     pub fn applies_to(self, peer: Peer) -> bool {
         match self {
@@ -128,6 +136,9 @@ pub struct Options {
     /// How often everything is repeated [default: 3; 1 with --quick]
     #[arg(long)]
     rounds: Option<u32>,
+    /// How often the phases that take long are: `pings`, `idle`, `storm` and `rooms`
+    #[arg(long, default_value_t = 1)]
+    slow_rounds: u32,
     /// Connections of the phases `connect`, `upgrade`, `idle`, `quotas` and `redis` [default: 2000; 200 with --quick]
     #[arg(long)]
     connections: Option<usize>,
@@ -160,12 +171,16 @@ pub struct Options {
     /// Sizes of a broadcast's data in the phase `delivery`, in bytes; other phases use the first
     #[arg(long, value_delimiter = ',', default_values_t = [128, 1024])]
     sizes: Vec<usize>,
-    /// Small numbers, for seeing in about two minutes that everything works; the figures mean nothing
+    /// Small numbers, for seeing in about six minutes that everything works; the figures mean nothing
     #[arg(long)]
     quick: bool,
     /// Also write settings and all samples to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Also write what was measured into this document, in place of what it says of the same phases, and a picture beside it: take all phases
+    /// of a table in one run
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
     /// The core that servers are pinned to
     #[arg(long, default_value_t = 0)]
     server_core: usize,
@@ -180,6 +195,7 @@ pub struct Options {
 /// How much is measured, with the defaults filled in.
 pub struct Settings {
     pub rounds: u32,
+    pub slow_rounds: u32,
     pub connections: usize,
     pub members: usize,
     pub duration: Duration,
@@ -204,10 +220,11 @@ impl Options {
     pub fn settings(&self) -> Result<Settings> {
         let settings = Settings {
             rounds: self.rounds.unwrap_or(self.either(3, 1)),
+            slow_rounds: self.slow_rounds,
             connections: self.connections.unwrap_or(self.either(2000, 200)),
             members: self.members.unwrap_or(self.either(1000, 100)),
             duration: Duration::from_secs(self.seconds.unwrap_or(self.either(5, 1))),
-            warm_up: Duration::from_millis(self.either(2000, 300)),
+            warm_up: Duration::from_millis(self.either(1000, 300)),
             settle: Duration::from_millis(self.either(3000, 500)),
             idle: Duration::from_secs(self.either(25, 2)),
             storm: self.storm_clients.unwrap_or(self.either(10_000, 500)),
@@ -220,7 +237,7 @@ impl Options {
             server_core: self.server_core,
             generator_core: self.generator_core,
         };
-        ensure!(settings.rounds > 0, "--rounds must be at least 1");
+        ensure!(settings.rounds > 0 && settings.slow_rounds > 0, "--rounds and --slow-rounds must be at least 1");
         ensure!(!settings.duration.is_zero(), "--seconds must be at least 1");
         ensure!(settings.pings > 0, "--pings must be at least 1");
         let Settings { connections, members, ping_connections, victims, storm, giant, .. } = settings;
@@ -251,6 +268,24 @@ impl Settings {
         [self.members, self.ping_connections, connecting, disturbing, crowd].into_iter().max().unwrap_or_default()
     }
 
+    /// Whether a phase has its turn in a round.
+    pub fn includes(&self, phase: Phase, round: u32) -> bool {
+        !phase.is_slow() || round <= self.slow_rounds
+    }
+
+    /// All of it, for the readers of a table.
+    pub fn description(&self) -> String {
+        let Self { rounds, slow_rounds, connections, members, pings, ping_connections, victims, storm, giant, .. } = self;
+        let (seconds, idle) = (self.duration.as_secs(), self.idle.as_secs());
+        format!(
+            "Medians of interleaved rounds (lowest–highest), {rounds} of them, of pings, idle connections, the storm and the giant room \
+             {slow_rounds}; each figure that takes time is from {seconds} s of it: {connections} connections \
+             with a browser's headers and an HS256 token; {members} members of the room; {pings} pings of {ping_connections} connections; an \
+             interval of {idle} s between those of idle ones; {storm} clients in the storm beside {victims} of another tenant; {giant} members \
+             of the giant room.\n"
+        )
+    }
+
     /// Connections made before those that are measured: the first ones pay for code and pools that later ones find ready.
     pub fn warm_up_connections(&self) -> usize {
         (self.connections / 10).max(20)
@@ -276,6 +311,12 @@ mod tests {
     fn what_is_given_wins_over_quick() {
         let settings = settings(&["--quick", "--members", "700"]).unwrap();
         assert_eq!((settings.rounds, settings.members), (1, 700));
+    }
+
+    #[test]
+    fn what_takes_long_is_done_once() {
+        let settings = settings(&["--rounds", "3"]).unwrap();
+        assert!(settings.includes(Phase::Idle, 1) && !settings.includes(Phase::Idle, 2) && settings.includes(Phase::Connect, 3));
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod client;
 mod column;
 mod credentials;
 mod crowd;
+mod document;
+mod flame;
 mod frame;
 mod machine;
 mod meter;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Some(Command::Disturb(options)) => neighbour::disturb(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Gather(options)) => crowd::gather(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Scale(options)) => measure_scale(options),
+        Some(Command::Flame(options)) => draw_flames(options),
         None => compare(command_line.options),
     };
     outcome.unwrap_or_else(|problem| {
@@ -71,6 +74,9 @@ fn compare(mut options: Options) -> Result<ExitCode> {
     if let Some(file) = &options.json {
         report.write_json(file, &settings)?;
     }
+    if let Some(file) = &options.write {
+        report.write_document(file, &options.peers, &settings)?;
+    }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -86,6 +92,17 @@ fn measure_scale(options: scale::Options) -> Result<ExitCode> {
     })
 }
 
+fn draw_flames(mut options: flame::Options) -> Result<ExitCode> {
+    let peers = flame::prepare(&mut options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            drawn = flame::run(&options, &peers) => drawn.map(|()| ExitCode::SUCCESS),
+            interrupted = interruption() => interrupted.map(|()| ExitCode::from(130)),
+        }
+    })
+}
+
 async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Result<Report> {
     let folder = Scratch::new().context("a folder for logs")?;
     let site = Site { peers, folder: folder.path(), core: settings.server_core };
@@ -93,7 +110,7 @@ async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Resul
     let mut report = Report::default();
     let mut order = options.peers.clone();
     for round in 1..=settings.rounds {
-        for &phase in &options.phases {
+        for &phase in options.phases.iter().filter(|phase| settings.includes(**phase, round)) {
             for &peer in order.iter().filter(|peer| phase.applies_to(**peer)) {
                 let step = format!("round {round}/{}, {}, {}", settings.rounds, phase.name(), peer.name());
                 let start = Instant::now();

@@ -17,6 +17,8 @@ use super::{
 use crate::credentials::Tenant;
 
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(20);
+/// After so long without any delivery, none comes any more.
+const SILENCE: Duration = Duration::from_secs(2);
 /// After this long, what was delivered twice has arrived twice.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
@@ -87,7 +89,7 @@ impl Broadcaster {
         let ledger = self.ledger.clone();
         self.publish_while(broadcasts, interval, |_| ledger.next_number() < end).await?;
         self.publisher.accepted().await?;
-        self.ledger.write_off(DELIVERY_PATIENCE).await
+        self.ledger.write_off(SILENCE).await
     }
 
     async fn publish_while(&mut self, broadcasts: Broadcasts, interval: Duration, mut wanted: impl FnMut(Instant) -> bool) -> Result<u64> {

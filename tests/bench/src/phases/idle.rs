@@ -18,7 +18,11 @@ pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     sleep(settings.settle).await;
     let before = audience.ledger.pings();
     // For just as long as a ping's interval: each connection is then pinged once, whenever it came.
-    let ((), cost) = bench.metered(&[&server], async { Ok(sleep(settings.idle).await) }).await?;
+    let interval = async {
+        sleep(settings.idle).await;
+        Ok(())
+    };
+    let ((), cost) = bench.metered(&[&server], interval).await?;
     let pinged = audience.ledger.pings() - before;
     audience.ledger.settled(settings.settle).await?;
     ensure!(pinged >= settings.connections as u64 * 9 / 10, "{pinged} pings came within the interval of {:?}", settings.idle);

@@ -19,7 +19,6 @@ pub(super) struct Live<'a> {
     bench: &'a Bench<'a>,
     server: &'a Server,
     audience: Audience,
-    broadcaster: Broadcaster,
     broadcasts: Broadcasts,
 }
 
@@ -36,9 +35,8 @@ impl<'a> Live<'a> {
     /// Connects its members, and lets it publish until that is nothing new any more.
     pub(super) async fn start(bench: &'a Bench<'a>, server: &'a Server, members: usize) -> Result<Self> {
         let audience = Audience::connect(server.target, members).await?;
-        let broadcaster = Broadcaster::connect(server.target, &audience.ledger).await?;
         let broadcasts = Broadcasts::of_size(bench.settings.sizes[0])?;
-        let mut live = Self { bench, server, audience, broadcaster, broadcasts };
+        let mut live = Self { bench, server, audience, broadcasts };
         live.measure(bench.settings.warm_up, &mut Window::default()).await?;
         Ok(live)
     }
@@ -52,13 +50,15 @@ impl<'a> Live<'a> {
     /// Measures as long as the next broadcast, which is due at this moment, is `wanted`.
     pub(super) async fn measure_while(&mut self, window: &mut Window, wanted: impl FnMut(std::time::Instant) -> bool) -> Result<()> {
         let interval = Duration::from_secs(1) / BROADCASTS_PER_SECOND;
+        // A new one each time: Node closes a connection that is not used for five seconds.
+        let mut broadcaster = Broadcaster::connect(self.server.target, &self.audience.ledger).await?;
         let start = Instant::now();
-        let work = self.broadcaster.at_fixed_rate_while(self.broadcasts, interval, wanted);
+        let work = broadcaster.at_fixed_rate_while(self.broadcasts, interval, wanted);
         let (_, cost) = self.bench.metered(&[self.server], work).await?;
         window.busy.push(100.0 * cost.cpu.as_secs_f64() / start.elapsed().as_secs_f64());
         window.noise.add(&cost);
         window.latencies_us.append(&mut self.audience.ledger.take_latencies_us());
-        window.lateness_us.append(&mut self.broadcaster.take_lateness_us());
+        window.lateness_us.append(&mut broadcaster.take_lateness_us());
         window.latencies_us.sort_unstable();
         window.lateness_us.sort_unstable();
         Ok(())

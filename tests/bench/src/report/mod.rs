@@ -1,5 +1,6 @@
 //! From samples to medians, tables and files.
 
+mod plot;
 mod table;
 
 use std::{fmt::Write, fs, path::Path};
@@ -7,14 +8,20 @@ use std::{fmt::Write, fs, path::Path};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use self::table::{median, spread, table};
+use self::{
+    plot::{Bar, Group, draw},
+    table::{figure, median, spread, table},
+};
 use crate::{
     args::Settings,
     column::{Column, Connects, Neighbourhood},
+    document::{self, Marks},
     metric::{Metric, Reading},
     peers::Peer,
 };
 
+/// The picture of what deliveries cost; it stands beside the document.
+const PLOT: &str = "deliveries.svg";
 /// Above this share of the servers' core (in percent), something else was running: the figures are not worth quoting.
 const NOISE_LIMIT_PERCENT: f64 = 3.0;
 
@@ -40,6 +47,16 @@ enum Section {
 
 impl Section {
     const ALL: [Self; 4] = [Self::Peers, Self::Quotas, Self::Redis, Self::Fairness];
+
+    /// What stands around it in a document.
+    const fn marks(self) -> Marks {
+        match self {
+            Self::Peers => ["<!-- peers: written by `make bench` -->", "<!-- end of peers -->"],
+            Self::Quotas => ["<!-- quotas: written by `make bench` -->", "<!-- end of quotas -->"],
+            Self::Redis => ["<!-- redis: written by `make bench` -->", "<!-- end of redis -->"],
+            Self::Fairness => ["<!-- fairness: written by `make bench` -->", "<!-- end of fairness -->"],
+        }
+    }
 }
 
 struct Sample {
@@ -110,6 +127,7 @@ impl Report {
         let report = json!({
             "settings": {
                 "rounds": settings.rounds,
+                "slow_rounds": settings.slow_rounds,
                 "connections": settings.connections,
                 "members": settings.members,
                 "victims": settings.victims,
@@ -126,6 +144,37 @@ impl Report {
             "failures": self.failures,
         });
         fs::write(file, format!("{report:#}\n")).with_context(|| file.display().to_string())
+    }
+
+    /// Writes all that was measured into a document, in place of what it says of the same, and the picture of deliveries beside it.
+    pub fn write_document(&self, file: &Path, peers: &[Peer], settings: &Settings) -> Result<()> {
+        let part = |section| {
+            let tables = self.section(section, peers)?;
+            let text = if section == Section::Peers { format!("{tables}\n{}", settings.description()) } else { tables };
+            Some((section.marks(), text))
+        };
+        document::rewrite(file, &Section::ALL.into_iter().filter_map(part).collect::<Vec<_>>())?;
+        let Some(svg) = self.deliveries(peers) else { return Ok(()) };
+        let plot = file.with_file_name(PLOT);
+        fs::write(&plot, svg).with_context(|| plot.display().to_string())
+    }
+
+    /// A picture of what a delivery costs in multiples of the floor; `None` unless that was measured.
+    fn deliveries(&self, peers: &[Peer]) -> Option<String> {
+        let floor = Column::Peer(Peer::Floor);
+        let groups = self.metrics(&[floor]).into_iter().filter_map(|metric| {
+            let Metric::DeliveryCpu { bytes, in_flight } = metric else { return None };
+            let several = if in_flight == 1 { "broadcast" } else { "broadcasts" };
+            let bars = peers.iter().filter(|peer| **peer != Peer::Floor).filter_map(|&peer| {
+                let ratio = self.ratio(metric, Column::Peer(peer), floor)?;
+                let microseconds = median(&self.values(Column::Peer(peer), metric))?;
+                let figure = format!("{ratio:.2} × ({} µs)", figure(microseconds));
+                Some(Bar { name: peer.name(), ratio, figure, ours: peer == Peer::Carillon })
+            });
+            Some(Group { title: format!("{bytes} bytes, {in_flight} {several} in flight"), bars: bars.collect() })
+        });
+        let groups: Vec<_> = groups.collect();
+        (!groups.is_empty()).then(|| draw("CPU per delivery, in multiples of one send() of a ready frame", &groups))
     }
 
     /// A table with a line for each metric; `None` when there is nothing for it.
@@ -278,5 +327,27 @@ mod tests {
                       | CPU per connect, ms | 2.50 | 1.50 | 0.60 |\n\
                       | memory per connection, fresh, KiB | – | – | 0.50 |\n";
         assert!(text.ends_with(ratios), "{text}");
+    }
+
+    #[test]
+    fn deliveries_are_drawn_beside_the_floor() {
+        let mut report = Report::default();
+        let metric = Metric::DeliveryCpu { bytes: 128, in_flight: 8 };
+        for (peer, cost) in [(Peer::Floor, 2.0), (Peer::Node, 9.0), (Peer::Carillon, 3.0)] {
+            report.add(1, vec![(Column::Peer(peer), metric.reading(cost))]);
+        }
+        let svg = report.deliveries(&[Peer::Floor, Peer::Node, Peer::Carillon]).unwrap();
+        for text in ["128 bytes, 8 broadcasts in flight", "4.50 × (9.00 µs)", "1.50 × (3.00 µs)"] {
+            assert!(svg.contains(text), "{text}: {svg}");
+        }
+        assert_eq!(Report::default().deliveries(&[Peer::Floor]), None);
+    }
+
+    #[test]
+    fn the_document_has_a_place_for_every_part() {
+        let document = include_str!("../../../../docs/performance.md");
+        for mark in Section::ALL.iter().flat_map(|section| section.marks()) {
+            assert_eq!(document.matches(mark).count(), 1, "{mark}");
+        }
     }
 }

@@ -21,6 +21,7 @@ pub fn median(sorted: &[f64]) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
+/// The median, and the lowest and the highest.
 pub fn spread(sorted: &[f64]) -> String {
     match (median(sorted), sorted) {
         (Some(median), [lowest, .., highest]) => format!("**{}** ({}–{})", figure(median), figure(*lowest), figure(*highest)),
@@ -30,7 +31,7 @@ pub fn spread(sorted: &[f64]) -> String {
 }
 
 /// Three significant digits.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     let decimals = match value.abs() {
         100.0.. => 0,
         10.0.. => 1,
