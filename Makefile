@@ -99,6 +99,12 @@ bench-flame: debian-test ## Flame graphs of the three hot paths, into docs/ (abo
 	$(CARGO) build --release --locked -p carillon-cli -p carillon-bench
 	"$${CARGO_TARGET_DIR:-target}/release/carillon-bench" flame $(ARGS)
 
+.PHONY: bench-audit
+bench-audit: ## What an idle connection keeps on the heap, by size and origin (about three minutes)
+	$(call say,building for the benchmark)
+	$(CARGO) build --release --locked -p carillon-bench --features audit --target-dir "$${CARGO_TARGET_DIR:-target}/audit"
+	"$${CARGO_TARGET_DIR:-target}/audit/release/carillon-bench" audit $(ARGS)
+
 .PHONY: bench-scale
 bench-scale: debian-test ## What 1,000 and 10,000 tenants cost the operator and 20 servers (about ten minutes)
 	$(call say,building for the benchmark)

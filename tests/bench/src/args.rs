@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "audit")]
+use crate::audit;
 use crate::{
     bare::ServeBare,
     client::Broadcasts,
@@ -51,6 +53,9 @@ pub enum Command {
     Gather(Gather),
     /// Draw where Carillon spends its time: `make bench-flame`, which installs what it needs
     Flame(flame::Options),
+    /// Count what an idle connection of Carillon keeps on the heap: `make bench-audit`, which builds the allocator that counts
+    #[cfg(feature = "audit")]
+    Audit(audit::Options),
     /// Measure what many tenants cost the operator and the servers: `make bench-scale`, which makes the network it needs
     Scale(scale::Options),
 }

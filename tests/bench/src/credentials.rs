@@ -37,7 +37,7 @@ impl Tenant {
 }
 
 /// The id of the HS256 key.
-const KEY_ID: &str = "bench";
+pub const KEY_ID: &str = "bench";
 /// The HS256 key of all tenants.
 pub const SIGNING_SECRET: &str = "benchmark-signing-secret-that-protects-nothing-at-all";
 /// What may publish for them over HTTP.

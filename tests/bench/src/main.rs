@@ -3,6 +3,8 @@
 //! `cargo run --release --package carillon-bench -- --help` says what can be chosen.
 
 mod args;
+#[cfg(feature = "audit")]
+mod audit;
 mod bare;
 mod client;
 mod column;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         Some(Command::Gather(options)) => crowd::gather(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Scale(options)) => measure_scale(options),
         Some(Command::Flame(options)) => draw_flames(options),
+        #[cfg(feature = "audit")]
+        Some(Command::Audit(options)) => audit(&options),
         None => compare(command_line.options),
     };
     outcome.unwrap_or_else(|problem| {
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn compare(mut options: Options) -> Result<ExitCode> {
     ensure!(cfg!(not(debug_assertions)), "a debug build measures nothing of worth: use `cargo run --release`");
+    ensure!(cfg!(not(feature = "audit")), "the allocator of the feature `audit` costs too much to be measured beside others");
     let settings = options.settings()?;
     machine::require_cores(&[settings.server_core, settings.generator_core])?;
     machine::allow_connections(settings.most_connections())?;
@@ -87,6 +92,18 @@ fn measure_scale(options: scale::Options) -> Result<ExitCode> {
     runtime.block_on(async {
         tokio::select! {
             measured = scale::run(options) => measured.map(|()| ExitCode::SUCCESS),
+            interrupted = interruption() => interrupted.map(|()| ExitCode::from(130)),
+        }
+    })
+}
+
+#[cfg(feature = "audit")]
+fn audit(options: &audit::Options) -> Result<ExitCode> {
+    machine::allow_connections(options.connections)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            told = audit::run(options) => told.map(|()| ExitCode::SUCCESS),
             interrupted = interruption() => interrupted.map(|()| ExitCode::from(130)),
         }
     })

@@ -8,6 +8,7 @@ mod order;
 use std::{
     env,
     net::SocketAddrV4,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -20,11 +21,9 @@ use tokio::{
 
 use self::order::Order;
 use crate::{
-    args::Settings,
     client::{Audience, Broadcaster, Broadcasts, Target, tokens},
     credentials::Tenant,
     process::{Process, free_address},
-    server::Site,
 };
 
 /// How many handshakes are under way at a time: about as many as a listener's queue holds, beyond which clients wait for a second.
@@ -104,8 +103,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts it, and waits until all its clients are connected.
-    pub async fn start(site: &Site<'_>, server: Target, clients: usize, settings: &Settings) -> Result<Self> {
+    /// Starts it on `core`, and waits until all its clients are connected; what is broadcast to them has so many `bytes`.
+    pub async fn start(folder: &Path, core: usize, server: Target, clients: usize, bytes: usize) -> Result<Self> {
         let control = free_address()?;
         let mut command = Command::new("chrt");
         command
@@ -115,8 +114,8 @@ impl Crowd {
             .args(["--control", &control.to_string()])
             .args(["--server", &server.address.to_string()])
             .args(["--clients", &clients.to_string()])
-            .args(["--bytes", &settings.sizes[0].to_string()]);
-        let mut process = Process::start("crowd", command, settings.generator_core, site.folder)?;
+            .args(["--bytes", &bytes.to_string()]);
+        let mut process = Process::start("crowd", command, core, folder)?;
         let control = process.ready(async || Ok(TcpStream::connect(control).await?)).await?;
         let mut crowd = Self { _process: process, control: BufStream::new(control) };
         crowd.reconnect().await.context("the crowd did not get in")?;

@@ -24,6 +24,7 @@ use crate::{
     args::{Phase, Settings},
     client::{Audience, Broadcaster, Broadcasts},
     column::Column,
+    crowd::Crowd,
     meter::Meter,
     metric::{Metric, Reading},
     peers::Peer,
@@ -66,6 +67,12 @@ impl Bench<'_> {
 
     async fn single_server(&self, peer: Peer) -> Result<Server> {
         Server::start(&self.site, peer, PING_INTERVAL, None).await
+    }
+
+    /// Clients of another tenant, so many.
+    async fn crowd(&self, server: &Server, clients: usize) -> Result<Crowd> {
+        let Settings { generator_core, sizes, .. } = self.settings;
+        Crowd::start(self.site.folder, *generator_core, server.target, clients, sizes[0]).await
     }
 
     /// Publishes a lot at once: what that leaves behind in a connection's buffers shows in its memory.

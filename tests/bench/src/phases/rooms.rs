@@ -12,7 +12,6 @@ use super::{
     live::{Live, Window},
 };
 use crate::{
-    crowd::Crowd,
     metric::{Metric, Reading},
     peers::Peer,
 };
@@ -28,7 +27,7 @@ pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     let settings = bench.settings;
     let server = bench.single_server(peer).await?;
     let mut live = Live::start(bench, &server, SMALL).await?;
-    let mut crowd = Crowd::start(&bench.site, server.target, settings.giant, settings).await?;
+    let mut crowd = bench.crowd(&server, settings.giant).await?;
     sleep(settings.settle).await;
 
     let (mut quiet, mut busy) = (Window::default(), Window::default());

@@ -13,7 +13,6 @@ use super::{
     live::{Live, Window},
 };
 use crate::{
-    crowd::Crowd,
     metric::{Metric, Reading},
     peers::Peer,
 };
@@ -22,7 +21,7 @@ pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     let settings = bench.settings;
     let server = bench.single_server(peer).await?;
     let mut live = Live::start(bench, &server, settings.victims).await?;
-    let mut crowd = Crowd::start(&bench.site, server.target, settings.storm, settings).await?;
+    let mut crowd = bench.crowd(&server, settings.storm).await?;
     sleep(settings.settle).await;
 
     let (mut before, mut during) = (Window::default(), Window::default());

@@ -48,11 +48,12 @@ pub fn draw(title: &str, groups: &[Group]) -> String {
     let one = LEFT + scale;
     // Writing into a string does not fail.
     let _ = writeln!(svg, "<text class=\"quiet\" x=\"{one:.1}\" y=\"44\" text-anchor=\"middle\">floor = 1</text>");
-    let _ = writeln!(svg, "<line class=\"one\" x1=\"{one:.1}\" x2=\"{one:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>", TOP - 4.0, height - GAP);
     let mut y = TOP;
     for group in groups {
         let _ = writeln!(svg, "<text class=\"title\" x=\"0\" y=\"{:.1}\">{}</text>", y + 18.0, group.title);
         y += TITLE_HEIGHT;
+        let end = y + BAR_HEIGHT * group.bars.len() as f64;
+        let _ = writeln!(svg, "<line class=\"one\" x1=\"{one:.1}\" x2=\"{one:.1}\" y1=\"{y:.1}\" y2=\"{end:.1}\"/>");
         for Bar { name, ratio, figure, ours } in &group.bars {
             let (width, class) = (ratio * scale, if *ours { "ours" } else { "bar" });
             let (middle, inner) = (y + 13.0, BAR_HEIGHT - 4.0);
@@ -62,7 +63,9 @@ pub fn draw(title: &str, groups: &[Group]) -> String {
                 "<rect class=\"{class}\" x=\"{LEFT}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{inner}\" rx=\"2\"/>",
                 y + 2.0
             );
-            let _ = writeln!(svg, "<text class=\"quiet\" x=\"{:.1}\" y=\"{middle:.1}\">{figure}</text>", LEFT + width + 6.0);
+            // To the right of the line, too, so that it is not crossed out.
+            let behind = LEFT + width.max(scale) + 6.0;
+            let _ = writeln!(svg, "<text class=\"quiet\" x=\"{behind:.1}\" y=\"{middle:.1}\">{figure}</text>");
             y += BAR_HEIGHT;
         }
         y += GAP;
@@ -82,5 +85,7 @@ mod tests {
         assert!(svg.contains(r#"<rect class="ours" x="110" y="106.0" width="480.0""#), "{svg}");
         assert!(svg.contains(r#"x="596.0" y="117.0">4 ×</text>"#), "{svg}");
         assert!(svg.contains(r#"<line class="one" x1="230.0""#), "{svg}");
+        let short = draw("Title", &[Group { title: "Group".to_owned(), bars: vec![bar("a", 0.5)] }]);
+        assert!(short.contains(r#"width="240.0""#) && short.contains(r#"x="596.0""#), "{short}");
     }
 }
