@@ -22,6 +22,7 @@ use crate::{
 
 /// The picture of what deliveries cost; it stands beside the document.
 const PLOT: &str = "deliveries.svg";
+const PLOT_TITLE: &str = "CPU per delivery, in multiples of one send() of a ready frame";
 /// Above this share of the servers' core (in percent), something else was running: the figures are not worth quoting.
 const NOISE_LIMIT_PERCENT: f64 = 3.0;
 
@@ -148,13 +149,15 @@ impl Report {
 
     /// Writes all that was measured into a document, in place of what it says of the same, and the picture of deliveries beside it.
     pub fn write_document(&self, file: &Path, peers: &[Peer], settings: &Settings) -> Result<()> {
+        let picture = self.deliveries(peers);
+        let link = picture.as_ref().map_or_else(String::new, |_| format!("![{PLOT_TITLE}]({PLOT})\n\n"));
         let part = |section| {
             let tables = self.section(section, peers)?;
-            let text = if section == Section::Peers { format!("{tables}\n{}", settings.description()) } else { tables };
+            let text = if section == Section::Peers { format!("{link}{tables}\n{}", settings.description()) } else { tables };
             Some((section.marks(), text))
         };
         document::rewrite(file, &Section::ALL.into_iter().filter_map(part).collect::<Vec<_>>())?;
-        let Some(svg) = self.deliveries(peers) else { return Ok(()) };
+        let Some(svg) = picture else { return Ok(()) };
         let plot = file.with_file_name(PLOT);
         fs::write(&plot, svg).with_context(|| plot.display().to_string())
     }
@@ -174,7 +177,7 @@ impl Report {
             Some(Group { title: format!("{bytes} bytes, {in_flight} {several} in flight"), bars: bars.collect() })
         });
         let groups: Vec<_> = groups.collect();
-        (!groups.is_empty()).then(|| draw("CPU per delivery, in multiples of one send() of a ready frame", &groups))
+        (!groups.is_empty()).then(|| draw(PLOT_TITLE, &groups))
     }
 
     /// A table with a line for each metric; `None` when there is nothing for it.
