@@ -4,8 +4,10 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt::Write};
 
 use serde_json::Value;
 
-/// Frames of those who ask for memory for others.
-const CARRIERS: [&str; 8] = ["alloc::", "core::", "std::", "dhat::", "hashbrown::", "[root]", "__rust", "tokio::util"];
+/// Files of those who ask for memory for others.
+const CARRIERS: [&str; 8] = ["dhat-", "src/audit/", "alloc/src/", "core/src/", "src/raw_vec/", "src/vec/", "src/raw/", "bytes-"];
+/// Names with all their parameters go on and on.
+const ORIGIN_LENGTH: usize = 110;
 /// Blocks that fewer connections than this share of all have are not a connection's own.
 const RARE: f64 = 0.05;
 
@@ -61,15 +63,20 @@ impl Histogram {
     }
 }
 
-/// The innermost frame of a stack that is not there for others. Frames read as `0x1234: path::to::function (file:line:column)`.
+/// What a stack's block is for: what is boxed in it, or else the innermost frame that does not ask for others. Frames read as
+/// `0x1234: name<Parameters> (file:line:column)`.
 fn origin<'a>(stack: impl Iterator<Item = &'a str>) -> String {
-    let name = |frame: &'a str| {
-        let name = frame.split_once(": ").map_or(frame, |(_, name)| name);
-        name.rsplit_once(" (").map_or(name, |(name, _)| name)
-    };
-    let carries = |name: &str| CARRIERS.iter().any(|carrier| name.trim_start_matches('<').starts_with(carrier));
-    let mut names = stack.map(name);
-    names.find(|name| !carries(name)).unwrap_or("?").to_owned()
+    let frames = stack.filter_map(|frame| frame.split_once(": ")?.1.strip_suffix(')')?.rsplit_once(" ("));
+    let found = frames.filter_map(|(name, file)| match name.strip_prefix("new<").and_then(|rest| rest.strip_suffix('>')) {
+        Some(boxed) if file.starts_with("alloc/src/boxed.rs") => Some(boxed.to_owned()),
+        _ if CARRIERS.iter().any(|carrier| file.starts_with(carrier)) => None,
+        _ => Some(format!("{name} ({file})")),
+    });
+    match found.into_iter().next() {
+        Some(origin) if origin.chars().count() > ORIGIN_LENGTH => origin.chars().take(ORIGIN_LENGTH).chain(['…']).collect(),
+        Some(origin) => origin,
+        None => "?".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -81,17 +88,25 @@ mod tests {
     #[test]
     fn blocks_that_live_are_told_by_size() {
         let profile = json!({
-            "ftbl": ["[root]", "0x1: alloc::vec::Vec<T>::push (vec.rs:1:2)", "0x2: engine::socket::open (socket.rs:3:4)", "0x3: table::grow (t.rs:5:6)"],
+            "ftbl": [
+                "[root]",
+                "0x1: with_capacity<u8> (src/vec/mod.rs:1:2)",
+                "0x2: open<Client> (engine-1.0.0/src/socket.rs:3:4)",
+                "0x3: new<alloc::sync::ArcInner<engine::Socket>> (alloc/src/boxed.rs:5:6)",
+            ],
             "pps": [
                 {"eb": 5408, "ebk": 1, "fs": [1, 2]},
                 {"eb": 2000, "ebk": 4, "fs": [1, 2]},
-                {"eb": 1000, "ebk": 2, "fs": [3]},
+                {"eb": 1000, "ebk": 2, "fs": [1, 3, 2]},
                 {"eb": 0, "ebk": 0, "fs": [3]},
             ],
         });
         let text = Histogram::read(&profile).unwrap().markdown(2);
-        let expected = "| 5408 | 0.50 | 2704 | `engine::socket::open` |\n| 500 | 3.00 | 1500 | `engine::socket::open` |\n";
-        assert!(text.contains(expected), "{text}");
+        let open = "`open<Client> (engine-1.0.0/src/socket.rs:3:4)`";
+        let expected = format!("| 5408 | 0.50 | 2704 | {open} |\n| 500 | 3.00 | 1500 | {open} |\n");
+        assert!(text.contains(&expected), "{text}");
+        let boxed = json!({"ftbl": profile["ftbl"], "pps": [profile["pps"][2]]});
+        assert!(Histogram::read(&boxed).unwrap().markdown(2).contains("`alloc::sync::ArcInner<engine::Socket>`"));
         assert!(text.ends_with("| all | | 4204 | |\n"), "{text}");
         assert!(Histogram::read(&json!({})).is_none());
     }
