@@ -91,10 +91,24 @@ images: musl ## Static images as OCI archives in target/images
 	done
 
 .PHONY: bench
-bench: debian-test ## Carillon beside bare socketioxide and Node, and what quotas cost, in one interleaved run (about half an hour)
+bench: debian-test ## Carillon beside what it replaces and what it is built on, in one interleaved run (over an hour for all of it; ARGS chooses)
 	$(call say,building for the benchmark)
 	$(CARGO) build --release --locked -p carillon-cli -p carillon-bench
-	target/release/carillon-bench $(ARGS)
+	"$${CARGO_TARGET_DIR:-target}/release/carillon-bench" $(ARGS)
+
+.PHONY: bench-flame
+bench-flame: debian-test ## Flame graphs of the three hot paths, into docs/ (about two minutes)
+	@tests/install-debian linux-perf
+	command -v inferno-flamegraph >/dev/null || $(CARGO) install --locked inferno
+	$(call say,building for the benchmark)
+	$(CARGO) build --release --locked -p carillon-cli -p carillon-bench
+	"$${CARGO_TARGET_DIR:-target}/release/carillon-bench" flame $(ARGS)
+
+.PHONY: bench-audit
+bench-audit: ## What an idle connection keeps on the heap, by size and origin (about three minutes)
+	$(call say,building for the benchmark)
+	$(CARGO) build --release --locked -p carillon-bench --features audit --target-dir "$${CARGO_TARGET_DIR:-target}/audit"
+	"$${CARGO_TARGET_DIR:-target}/audit/release/carillon-bench" audit $(ARGS)
 
 .PHONY: bench-scale
 bench-scale: debian-test ## What 1,000 and 10,000 tenants cost the operator and 20 servers (about ten minutes)

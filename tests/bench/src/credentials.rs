@@ -8,7 +8,7 @@ use anyhow::Result;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 
-/// A tenant of the benchmark. Only Carillon knows others than [`Tenant::Bench`].
+/// A tenant of the benchmark. Other servers than Carillon let in whoever has a token, and make no difference between tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tenant {
     /// It has no limits.
@@ -17,6 +17,8 @@ pub enum Tenant {
     Limited,
     /// The same, but for its limit of one user's connections.
     SharedUsers,
+    /// It has no limits either, and thousands of members.
+    Crowd,
     /// It has the default limits, and goes beyond them.
     Neighbour,
 }
@@ -28,13 +30,14 @@ impl Tenant {
             Self::Bench => "bench",
             Self::Limited => "limited",
             Self::SharedUsers => "shared-users",
+            Self::Crowd => "crowd",
             Self::Neighbour => "neighbour",
         }
     }
 }
 
 /// The id of the HS256 key.
-const KEY_ID: &str = "bench";
+pub const KEY_ID: &str = "bench";
 /// The HS256 key of all tenants.
 pub const SIGNING_SECRET: &str = "benchmark-signing-secret-that-protects-nothing-at-all";
 /// What may publish for them over HTTP.
@@ -80,6 +83,7 @@ mod tests {
             (Tenant::Bench, include_str!("../tenants/bench.yaml")),
             (Tenant::Limited, include_str!("../tenants/limited.yaml")),
             (Tenant::SharedUsers, include_str!("../tenants/shared-users.yaml")),
+            (Tenant::Crowd, include_str!("../tenants/crowd.yaml")),
             (Tenant::Neighbour, include_str!("../tenants/neighbour.yaml")),
         ];
         for (tenant, yaml) in tenants {

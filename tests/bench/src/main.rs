@@ -1,12 +1,18 @@
-//! Carillon's benchmark: the same load on Carillon, on bare socketioxide and on socket.io on Node.js, in turn; and what quotas cost.
+//! Carillon's benchmark: the same load on Carillon, on what it replaces and on what can be had without it, in turn; and what quotas cost.
 //!
 //! `cargo run --release --package carillon-bench -- --help` says what can be chosen.
 
 mod args;
+#[cfg(feature = "audit")]
+mod audit;
 mod bare;
 mod client;
 mod column;
 mod credentials;
+mod crowd;
+mod document;
+mod flame;
+mod frame;
 mod machine;
 mod meter;
 mod metric;
@@ -17,6 +23,7 @@ mod process;
 mod report;
 mod scale;
 mod server;
+mod yardstick;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -34,8 +41,14 @@ fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let outcome = match command_line.command {
         Some(Command::ServeBare(options)) => bare::serve(options).map(|()| ExitCode::SUCCESS),
+        Some(Command::ServeFloor(options)) => yardstick::serve_floor(&options).map(|()| ExitCode::SUCCESS),
+        Some(Command::ServeTungstenite(options)) => yardstick::serve_tungstenite(&options).map(|()| ExitCode::SUCCESS),
         Some(Command::Disturb(options)) => neighbour::disturb(options).map(|()| ExitCode::SUCCESS),
+        Some(Command::Gather(options)) => crowd::gather(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Scale(options)) => measure_scale(options),
+        Some(Command::Flame(options)) => draw_flames(options),
+        #[cfg(feature = "audit")]
+        Some(Command::Audit(options)) => audit(&options),
         None => compare(command_line.options),
     };
     outcome.unwrap_or_else(|problem| {
@@ -47,6 +60,7 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn compare(mut options: Options) -> Result<ExitCode> {
     ensure!(cfg!(not(debug_assertions)), "a debug build measures nothing of worth: use `cargo run --release`");
+    ensure!(cfg!(not(feature = "audit")), "the allocator of the feature `audit` costs too much to be measured beside others");
     let settings = options.settings()?;
     machine::require_cores(&[settings.server_core, settings.generator_core])?;
     machine::allow_connections(settings.most_connections())?;
@@ -65,6 +79,9 @@ fn compare(mut options: Options) -> Result<ExitCode> {
     if let Some(file) = &options.json {
         report.write_json(file, &settings)?;
     }
+    if let Some(file) = &options.write {
+        report.write_document(file, &options.peers, &settings)?;
+    }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -80,6 +97,29 @@ fn measure_scale(options: scale::Options) -> Result<ExitCode> {
     })
 }
 
+#[cfg(feature = "audit")]
+fn audit(options: &audit::Options) -> Result<ExitCode> {
+    machine::allow_connections(options.connections)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            told = audit::run(options) => told.map(|()| ExitCode::SUCCESS),
+            interrupted = interruption() => interrupted.map(|()| ExitCode::from(130)),
+        }
+    })
+}
+
+fn draw_flames(mut options: flame::Options) -> Result<ExitCode> {
+    let peers = flame::prepare(&mut options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            drawn = flame::run(&options, &peers) => drawn.map(|()| ExitCode::SUCCESS),
+            interrupted = interruption() => interrupted.map(|()| ExitCode::from(130)),
+        }
+    })
+}
+
 async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Result<Report> {
     let folder = Scratch::new().context("a folder for logs")?;
     let site = Site { peers, folder: folder.path(), core: settings.server_core };
@@ -87,7 +127,7 @@ async fn measure(options: &Options, settings: &Settings, peers: &Peers) -> Resul
     let mut report = Report::default();
     let mut order = options.peers.clone();
     for round in 1..=settings.rounds {
-        for &phase in &options.phases {
+        for &phase in options.phases.iter().filter(|phase| settings.includes(**phase, round)) {
             for &peer in order.iter().filter(|peer| phase.applies_to(**peer)) {
                 let step = format!("round {round}/{}, {}, {}", settings.rounds, phase.name(), peer.name());
                 let start = Instant::now();

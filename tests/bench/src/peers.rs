@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use crate::{
+    client::Dialect,
     credentials::{API_KEY, ORIGIN, SIGNING_SECRET},
     process::free_address,
 };
@@ -18,10 +19,18 @@ use crate::{
 /// A server under measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
+    /// a loop around epoll that does nothing but write ready frames to sockets: what others are divided by
+    Floor,
+    /// tokio-tungstenite with a task and a queue for each connection, and nothing else
+    Tungstenite,
     /// socketioxide as its documentation shows it
     Bare,
     /// socket.io on Node.js
     Node,
+    /// socket.io on Node.js and uWebSockets.js
+    Uws,
+    /// the Go library behind Centrifugo, which has a protocol of its own
+    Centrifuge,
     /// this workspace's `carillon dev`, which besides sends every member a small event each five seconds
     Carillon,
 }
@@ -38,8 +47,12 @@ impl Peer {
     /// What it is called in the report and on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Floor => "floor",
+            Self::Tungstenite => "tungstenite",
             Self::Bare => "bare",
             Self::Node => "node",
+            Self::Uws => "uws",
+            Self::Centrifuge => "centrifuge",
             Self::Carillon => "carillon",
         }
     }
@@ -47,8 +60,33 @@ impl Peer {
     /// The shortest interval between pings that it can be told.
     pub fn shortest_ping_interval(self) -> Duration {
         match self {
-            Self::Bare | Self::Node => Duration::from_millis(250),
+            Self::Floor | Self::Tungstenite | Self::Bare | Self::Node | Self::Uws => Duration::from_millis(250),
+            // It ends a connection whose answer takes longer than four fifths of that.
+            Self::Centrifuge => Duration::from_millis(500),
             Self::Carillon => Duration::from_secs(1), // its option counts whole seconds
+        }
+    }
+
+    /// Whether several of it can be one by a Redis between them.
+    pub fn has_pods(self) -> bool {
+        !matches!(self, Self::Floor | Self::Tungstenite)
+    }
+
+    /// Whether it drops packets for a member whose queue is full, rather than let them wait or close the connection.
+    pub fn drops_when_full(self) -> bool {
+        self == Self::Bare
+    }
+
+    /// Whether its clients may begin by long-polling.
+    pub fn has_polling(self) -> bool {
+        matches!(self, Self::Bare | Self::Node | Self::Uws | Self::Carillon)
+    }
+
+    /// What its clients speak.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Centrifuge => Dialect::Centrifuge,
+            _ => Dialect::SocketIo,
         }
     }
 }
@@ -56,31 +94,43 @@ impl Peer {
 /// Peers that are ready to be started.
 pub struct Peers {
     carillon: PathBuf,
+    centrifuge: PathBuf,
 }
 
 impl Peers {
     /// Builds and installs what `peers` need and is missing.
     pub fn prepare(peers: &[Peer], carillon: Option<PathBuf>) -> Result<Self> {
-        if peers.contains(&Peer::Node) && !folder("node/node_modules").exists() {
+        let beside_this_program = |name: &str| anyhow::Ok(env::current_exe()?.with_file_name(name));
+        let centrifuge = beside_this_program("centrifuge-peer")?;
+        let on_node = peers.contains(&Peer::Node) || peers.contains(&Peer::Uws);
+        // The last one of the packages, so that what an older version of this installed is not taken for all of them.
+        if on_node && !folder("node/node_modules/@trufflesuite").exists() {
             let mut install = Command::new("npm");
             install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder("node"));
-            run(install).context("install the Node.js peer")?;
+            run(install).context("install the Node.js peers")?;
         }
-        let build = carillon.is_none() && peers.contains(&Peer::Carillon);
-        if build {
+        if peers.contains(&Peer::Centrifuge) {
+            let mut build = Command::new("go");
+            build.args(["build", "-o"]).arg(&centrifuge).arg(".").current_dir(folder("go"));
+            run(build).context("build the Go peer")?;
+        }
+        if carillon.is_none() && peers.contains(&Peer::Carillon) {
             let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             build.args(["build", "--release", "--locked", "--package", "carillon-cli"]).current_dir(folder(""));
             run(build).context("build carillon")?;
         }
-        let beside_this_program = env::current_exe()?.with_file_name("carillon");
-        Ok(Self { carillon: carillon.unwrap_or(beside_this_program) })
+        Ok(Self { carillon: carillon.map_or_else(|| beside_this_program("carillon"), Ok)?, centrifuge })
     }
 
     /// The command that starts one pod of `peer`.
     pub fn command(&self, peer: Peer, start: &Start) -> Result<Command> {
         match peer {
-            Peer::Bare => bare(start),
-            Peer::Node => Ok(node(start)),
+            Peer::Floor => this_program("serve-floor", start),
+            Peer::Tungstenite => this_program("serve-tungstenite", start),
+            Peer::Bare => this_program("serve-bare", start),
+            Peer::Node => Ok(node("server.js", start)),
+            Peer::Uws => Ok(node("server-uws.js", start)),
+            Peer::Centrifuge => Ok(by_environment(Command::new(&self.centrifuge), start)),
             Peer::Carillon => self.carillon(start),
         }
     }
@@ -102,10 +152,10 @@ impl Peers {
     }
 }
 
-fn bare(start: &Start) -> Result<Command> {
+fn this_program(subcommand: &str, start: &Start) -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command
-        .arg("serve-bare")
+        .arg(subcommand)
         .args(["--port", &start.port.to_string()])
         .args(["--ping-interval-ms", &start.ping_interval.as_millis().to_string()]);
     if let Some(redis) = start.redis {
@@ -114,11 +164,15 @@ fn bare(start: &Start) -> Result<Command> {
     Ok(command)
 }
 
-fn node(start: &Start) -> Command {
+fn node(program: &str, start: &Start) -> Command {
     let mut command = Command::new("node");
+    command.arg(folder("node").join(program)).env("NODE_ENV", "production");
+    by_environment(command, start)
+}
+
+/// Tells it by its environment what it has to know.
+fn by_environment(mut command: Command, start: &Start) -> Command {
     command
-        .arg(folder("node/server.js"))
-        .env("NODE_ENV", "production")
         .env("PORT", start.port.to_string())
         .env("PING_INTERVAL_MS", start.ping_interval.as_millis().to_string())
         .env("JWT_SECRET", SIGNING_SECRET)

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    client::Audience,
+    client::{Audience, Target},
     peers::{Peer, Peers, Start},
     process::{Process, free_address},
 };
@@ -21,8 +21,8 @@ const ATTEMPTS: u32 = 3;
 /// One pod of a peer; ended when dropped.
 pub struct Server {
     process: Process,
-    /// Where it listens.
-    pub address: SocketAddrV4,
+    /// Where it listens, and to what.
+    pub target: Target,
 }
 
 /// Where and how servers are started.
@@ -52,8 +52,9 @@ impl Server {
         let command = site.peers.command(peer, &start)?;
         let name = format!("{}-{}", peer.name(), address.port());
         let mut process = Process::start(&name, command, site.core, site.folder)?;
-        process.ready(async || Audience::connect(address, 1).await.map(drop)).await?;
-        Ok(Self { process, address })
+        let target = Target { address, dialect: peer.dialect() };
+        process.ready(async || Audience::connect(target, 1).await.map(drop)).await?;
+        Ok(Self { process, target })
     }
 
     /// Its process id.

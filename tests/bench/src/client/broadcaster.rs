@@ -1,7 +1,6 @@
 //! The ways in which broadcasts are published: one at a time, many at once, or at a fixed rate.
 
 use std::{
-    net::SocketAddrV4,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,12 +10,15 @@ use tokio::time::sleep;
 
 use super::{
     broadcast::Broadcasts,
-    ledger::{Ledger, Schedule},
+    dialect::Target,
+    ledger::{Arrivals, Ledger, Schedule},
     publisher::Publisher,
 };
 use crate::credentials::Tenant;
 
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(20);
+/// After so long without any delivery, none comes any more.
+const SILENCE: Duration = Duration::from_secs(2);
 /// After this long, what was delivered twice has arrived twice.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
@@ -29,19 +31,27 @@ pub struct Broadcaster {
 
 impl Broadcaster {
     /// Publishes through `server` whatever the audience of `ledger` is to receive.
-    pub async fn connect(server: SocketAddrV4, ledger: &Arc<Ledger>) -> Result<Self> {
-        Ok(Self { publisher: Publisher::connect(server, Tenant::Bench).await?, ledger: ledger.clone(), lateness_us: Vec::new() })
+    pub async fn connect(server: Target, ledger: &Arc<Ledger>) -> Result<Self> {
+        Self::connect_as(Tenant::Bench, server, ledger).await
     }
 
-    /// For so long publishes the next broadcast when every member has the one before. Returns how many.
-    pub async fn one_in_flight(&mut self, broadcasts: Broadcasts, duration: Duration) -> Result<u64> {
+    /// The same for an audience of another tenant.
+    pub async fn connect_as(tenant: Tenant, server: Target, ledger: &Arc<Ledger>) -> Result<Self> {
+        Ok(Self { publisher: Publisher::connect(server, tenant).await?, ledger: ledger.clone(), lateness_us: Vec::new() })
+    }
+
+    /// For so long keeps `in_flight` broadcasts under way: the next one is published when every member has all but so many. Returns how
+    /// many were published, and thereby delivered.
+    pub async fn in_flight(&mut self, in_flight: usize, broadcasts: Broadcasts, duration: Duration) -> Result<u64> {
         self.ledger.expect(broadcasts, None);
         let (start, first) = (Instant::now(), self.ledger.next_number());
         while start.elapsed() < duration {
             self.publish(broadcasts).await?;
-            self.publisher.accepted().await?;
-            self.ledger.settled(DELIVERY_PATIENCE).await?;
+            self.publisher.at_most_unanswered(in_flight as u64 - 1).await?;
+            self.ledger.at_most_in_flight(in_flight - 1, DELIVERY_PATIENCE).await?;
         }
+        self.publisher.accepted().await?;
+        self.ledger.settled(DELIVERY_PATIENCE).await?;
         Ok(self.ledger.next_number() - first)
     }
 
@@ -56,14 +66,39 @@ impl Broadcaster {
 
     /// For so long publishes one each `interval`, however late the deliveries are. Returns how many.
     pub async fn at_fixed_rate(&mut self, broadcasts: Broadcasts, interval: Duration, duration: Duration) -> Result<u64> {
+        let end = Instant::now() + interval + duration;
+        self.at_fixed_rate_while(broadcasts, interval, |due| due < end).await
+    }
+
+    /// The same, as long as the next one, which is due at this moment, is `wanted`.
+    pub async fn at_fixed_rate_while(
+        &mut self,
+        broadcasts: Broadcasts,
+        interval: Duration,
+        wanted: impl FnMut(Instant) -> bool,
+    ) -> Result<u64> {
+        let published = self.publish_while(broadcasts, interval, wanted).await?;
+        self.finish().await?;
+        Ok(published)
+    }
+
+    /// Publishes so many, one each `interval`, which is sooner than any server delivers them. Only after the last one it waits until all have
+    /// arrived, or until nothing arrives any more.
+    pub async fn overload(&mut self, broadcasts: Broadcasts, interval: Duration, count: u64) -> Result<Arrivals> {
+        let end = self.ledger.next_number() + count;
+        let ledger = self.ledger.clone();
+        self.publish_while(broadcasts, interval, |_| ledger.next_number() < end).await?;
+        self.publisher.accepted().await?;
+        self.ledger.write_off(SILENCE).await
+    }
+
+    async fn publish_while(&mut self, broadcasts: Broadcasts, interval: Duration, mut wanted: impl FnMut(Instant) -> bool) -> Result<u64> {
         let schedule = Schedule { first: self.ledger.next_number(), start: Instant::now() + interval, interval };
         self.ledger.expect(broadcasts, Some(schedule));
-        let end = schedule.start + duration;
         loop {
             let number = self.ledger.next_number();
             let due = schedule.due(number);
-            if due >= end {
-                self.finish().await?;
+            if !wanted(due) {
                 return Ok(number - schedule.first);
             }
             until(due).await;

@@ -1,6 +1,7 @@
 //! The books of an audience: what is owed, what arrived, what went wrong, and how late it was.
 
 use std::{
+    collections::VecDeque,
     sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -38,12 +39,23 @@ struct Faults {
     connections_ended: u64,
 }
 
+/// What became of a stage's broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Deliveries that were made.
+    pub made: u64,
+    /// Deliveries that were owed and never came.
+    pub lost: u64,
+    /// From when the first broadcast was due to the last delivery.
+    pub time: Duration,
+}
+
 /// Shared by the members of an audience; every delivery is entered. No lock is held across an await, and since the
 /// generator has one thread, none is ever waited for.
 #[derive(Default)]
 pub struct Ledger {
     books: Mutex<Books>,
-    all_arrived: Notify,
+    one_arrived: Notify,
 }
 
 #[derive(Default)]
@@ -54,8 +66,14 @@ struct Books {
     published: u64,
     /// Deliveries that the broadcasts published so far still owe.
     outstanding: u64,
+    /// The same by broadcast, from the oldest that not every member has.
+    in_flight: VecDeque<u64>,
     latencies_us: Vec<u32>,
     faults: Faults,
+    /// When the last delivery was made.
+    latest: Option<Instant>,
+    /// What came before this number is nobody's any more.
+    written_off: u64,
     probes: u64,
     pings: u64,
 }
@@ -77,23 +95,56 @@ impl Ledger {
     /// Takes the next number: from now on every member is owed that broadcast.
     pub fn publish_next(&self) -> u64 {
         let mut books = self.books();
-        books.outstanding += books.members;
+        let members = books.members;
+        books.outstanding += members;
+        books.in_flight.push_back(members);
         books.published += 1;
         FIRST + books.published - 1
     }
 
     /// Waits until nothing is owed any more; anything but every broadcast once, in order and intact is an error.
     pub async fn settled(&self, patience: Duration) -> Result<()> {
-        let all_arrived = async {
-            while self.books().outstanding > 0 {
-                self.all_arrived.notified().await;
+        self.at_most_in_flight(0, patience).await
+    }
+
+    /// Waits until no more than so many broadcasts are still owed to some member; anything but every broadcast once, in order and intact
+    /// is an error.
+    pub async fn at_most_in_flight(&self, most: usize, patience: Duration) -> Result<()> {
+        let arrived = async {
+            while self.books().in_flight() > most {
+                self.one_arrived.notified().await;
             }
         };
-        let in_time = tokio::time::timeout(patience, all_arrived).await;
+        let in_time = tokio::time::timeout(patience, arrived).await;
         let books = self.books();
         ensure!(in_time.is_ok(), "{} deliveries missing after {patience:?}: {:?}", books.outstanding, books.faults);
         ensure!(books.faults == Faults::default(), "{:?}", books.faults);
         Ok(())
+    }
+
+    /// Waits until nothing is owed any more, or nothing came for as long as `silence`, and asks for the rest no longer. What came has to be
+    /// intact and in order all the same. Only for a stage that has a schedule.
+    pub async fn write_off(&self, silence: Duration) -> Result<Arrivals> {
+        let start = Instant::now();
+        loop {
+            let one_arrived = self.one_arrived.notified();
+            let latest = self.books().latest.map_or(start, |latest| latest.max(start));
+            if self.books().outstanding == 0 || latest.elapsed() > silence {
+                break;
+            }
+            // Whichever comes first: nothing depends on it but how soon it is looked again.
+            let _ = tokio::time::timeout(silence / 10, one_arrived).await;
+        }
+        let mut books = self.books();
+        let lost = std::mem::take(&mut books.outstanding);
+        books.in_flight.clear();
+        books.written_off = FIRST + books.published;
+        let faults = Faults { lost: 0, ..std::mem::take(&mut books.faults) };
+        ensure!(faults == Faults::default(), "{faults:?}");
+        let schedule = books.schedule.expect("the stage has a schedule");
+        let owed = books.members * (FIRST + books.published - schedule.first);
+        let time = books.latest.map_or(Duration::ZERO, |latest| latest.saturating_duration_since(schedule.start));
+        Ok(Arrivals { made: owed - lost, lost, time })
     }
 
     /// Takes the latencies since [`Ledger::expect`], in microseconds, sorted.
@@ -130,9 +181,8 @@ impl Ledger {
         let mut books = self.books();
         match books.broadcasts.recognise(packet) {
             Packet::Intact(number) => {
-                books.enter_delivery(number, next);
-                if books.outstanding == 0 {
-                    self.all_arrived.notify_one();
+                if books.enter_delivery(number, next) {
+                    self.one_arrived.notify_one();
                 }
                 return next.max(number + 1);
             }
@@ -149,9 +199,17 @@ impl Ledger {
 }
 
 impl Books {
-    fn enter_delivery(&mut self, number: u64, next: u64) {
+    fn in_flight(&self) -> usize {
+        self.in_flight.iter().filter(|owed| **owed > 0).count()
+    }
+
+    /// Returns whether it was a broadcast's last.
+    fn enter_delivery(&mut self, number: u64, next: u64) -> bool {
+        let now = Instant::now();
+        self.latest = Some(now);
+        let next = next.max(self.written_off);
         if let Some(schedule) = self.schedule.filter(|schedule| number >= schedule.first) {
-            let late = Instant::now().saturating_duration_since(schedule.due(number));
+            let late = now.saturating_duration_since(schedule.due(number));
             self.latencies_us.push(u32::try_from(late.as_micros()).unwrap_or(u32::MAX));
         }
         if number >= next {
@@ -160,6 +218,16 @@ impl Books {
             self.faults.doubled_or_out_of_order += 1;
         }
         self.outstanding = self.outstanding.saturating_sub(1);
+        let oldest = FIRST + self.published - self.in_flight.len() as u64;
+        let owed = number.checked_sub(oldest).and_then(|place| self.in_flight.get_mut(usize::try_from(place).ok()?));
+        let last = owed.is_some_and(|owed| {
+            *owed = owed.saturating_sub(1);
+            *owed == 0
+        });
+        while self.in_flight.front() == Some(&0) {
+            self.in_flight.pop_front();
+        }
+        last
     }
 }
 
@@ -195,6 +263,37 @@ mod tests {
         for bad in [&[0, 1][..], &[0, 2], &[1, 2], &[0, 0, 1], &[0, 0, 1, 2], &[1, 0, 2], &[0, 2, 1]] {
             assert!(outcome(bad).await.is_err(), "{bad:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_broadcast_is_in_flight_until_its_last_member_has_it() {
+        let (ledger, broadcasts) = (Ledger::default(), Broadcasts::of_size(128).unwrap());
+        ledger.expect(broadcasts, None);
+        ledger.enter_member();
+        ledger.enter_member();
+        let (first, second) = (ledger.publish_next(), ledger.publish_next());
+        for (number, next, in_flight) in [(first, first, 2), (first, first, 1), (second, second, 1), (second, second, 0)] {
+            ledger.enter_event(&packet(broadcasts, number), next);
+            assert!(ledger.at_most_in_flight(in_flight, SOON).await.is_ok());
+            assert!(in_flight == 0 || ledger.at_most_in_flight(in_flight - 1, SOON).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_is_written_off() {
+        let (ledger, broadcasts) = (Ledger::default(), Broadcasts::of_size(128).unwrap());
+        let schedule = Schedule { first: FIRST, start: Instant::now(), interval: Duration::ZERO };
+        ledger.expect(broadcasts, Some(schedule));
+        ledger.enter_member();
+        for _ in 0..3 {
+            ledger.publish_next();
+        }
+        let next = ledger.enter_event(&packet(broadcasts, FIRST + 1), FIRST);
+        let Arrivals { made, lost, .. } = ledger.write_off(SOON).await.unwrap();
+        assert_eq!((made, lost), (1, 2));
+        let number = ledger.publish_next();
+        ledger.enter_event(&packet(broadcasts, number), next);
+        ledger.settled(SOON).await.unwrap();
     }
 
     #[tokio::test]

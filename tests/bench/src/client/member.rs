@@ -1,11 +1,12 @@
-//! One connection: a browser's WebSocket request, the Socket.IO handshake, and then every packet into the ledger.
+//! One connection: a browser's WebSocket request, the handshake of its dialect, and then every packet into the ledger.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpSocket, TcpStream},
@@ -14,17 +15,19 @@ use tokio::{
 
 use super::{
     broadcast::FIRST,
-    frame::{Frames, masked_text},
+    dialect::{Dialect, Incoming, Target},
     ledger::Ledger,
+    polling::Polling,
+    request::upgrade,
 };
-use crate::credentials::ORIGIN;
+use crate::frame::{Frames, masked_text};
 
 /// Larger than any frame of a stage, so that one read takes a whole delivery.
 const READ_BUFFER_BYTES: usize = 4096;
 /// A source address has about 28,000 ports; so many connections of one audience share one.
 const CONNECTIONS_PER_SOURCE: usize = 20_000;
 
-/// A Socket.IO client that listens.
+/// A client that listens.
 pub struct Member {
     stream: TcpStream,
     frames: Frames,
@@ -36,10 +39,13 @@ pub struct Member {
 enum Progress {
     AwaitingOpen,
     AwaitingConnect,
+    /// The client was let in by another way, and finds out whether this one works.
+    Probing,
     Joined,
 }
 
 struct Session {
+    dialect: Dialect,
     progress: Progress,
     connect_packet: Vec<u8>,
     /// The number of the broadcast that has to come next.
@@ -49,13 +55,8 @@ struct Session {
     ledger: Arc<Ledger>,
 }
 
-/// How the acknowledgement of [`LEAVE`] ends, unless it was refused.
-const OK: &[u8] = br#""room":"nowhere"}]"#;
 /// An event that does next to nothing, so that what is measured is the way to it: leaving a room that the client is not in.
 pub const LEAVE: &str = r#"427["rt:leave",{"room":"nowhere"}]"#;
-/// The answer to a handshake that was refused because of a limit, as far as all of them have it.
-const REFUSED: &str = r#"44{"message":"Quota exceeded: "#;
-
 /// The server did not let a client in: its tenant is at one of its limits.
 #[derive(Debug)]
 pub struct Refused;
@@ -70,24 +71,45 @@ impl std::error::Error for Refused {}
 
 impl Member {
     /// Connects and authenticates; returns once the server has let the client in.
-    pub async fn join(server: SocketAddrV4, index: usize, token: &str, ledger: Arc<Ledger>) -> Result<Self> {
+    pub async fn join(server: Target, index: usize, token: &str, ledger: Arc<Ledger>) -> Result<Self> {
         Self::join_by(TcpSocket::new_v4()?, server, index, token, ledger).await
     }
 
     /// The same, by a socket of one's own.
-    pub async fn join_by(socket: TcpSocket, server: SocketAddrV4, index: usize, token: &str, ledger: Arc<Ledger>) -> Result<Self> {
-        socket.bind(source_address(index)?)?;
-        let stream = socket.connect(server.into()).await?;
-        stream.set_nodelay(true)?;
-        let connect_packet = masked_text(&format!(r#"40{{"token":"{token}"}}"#));
-        let session = Session { progress: Progress::AwaitingOpen, connect_packet, next: FIRST, acknowledged: 0, refused: 0, ledger };
-        let mut member = Self { stream, frames: Frames::default(), session };
+    pub async fn join_by(socket: TcpSocket, server: Target, index: usize, token: &str, ledger: Arc<Ledger>) -> Result<Self> {
+        let stream = connect(socket, server, index).await?;
+        let mut member = Self { stream, frames: Frames::default(), session: Session::new(server.dialect, token, ledger) };
         let mut buffer = [0; READ_BUFFER_BYTES];
-        member.upgrade(server, index, &mut buffer).await.context("WebSocket upgrade")?;
+        member.upgrade(&upgrade(server.dialect.path(), server.address, index), &mut buffer).await.context("WebSocket upgrade")?;
+        if server.dialect.client_speaks_first() {
+            member.session.introduce(&member.stream)?;
+        }
         while member.session.progress != Progress::Joined {
-            member.read(&mut buffer).await.context("Socket.IO handshake")?;
+            member.read(&mut buffer).await.context("handshake")?;
         }
         member.session.connect_packet = Vec::new();
+        Ok(member)
+    }
+
+    /// The same as [`Member::join`], but as Socket.IO's clients do it unless told otherwise: by long-polling, which a WebSocket then takes the
+    /// place of.
+    pub async fn join_by_upgrade(server: Target, index: usize, token: &str, ledger: Arc<Ledger>) -> Result<Self> {
+        let mut polling = Polling::open(connect(TcpSocket::new_v4()?, server, index).await?, server, index).await.context("open")?;
+        polling.join(token).await.context("handshake by long-polling")?;
+        // A client always has a request there for what comes next; the server has to answer it before it may go on by another way.
+        polling.poll().await?;
+        let stream = connect(TcpSocket::new_v4()?, server, index).await?;
+        let mut member = Self { stream, frames: Frames::default(), session: Session::new(server.dialect, token, ledger) };
+        let mut buffer = [0; READ_BUFFER_BYTES];
+        member.upgrade(&upgrade(&polling.upgrade_path(), server.address, index), &mut buffer).await.context("WebSocket upgrade")?;
+        member.session.connect_packet = Vec::new();
+        member.session.progress = Progress::Probing;
+        member.send(&masked_text("2probe"))?;
+        while member.session.progress == Progress::Probing {
+            member.read(&mut buffer).await.context("probe")?;
+        }
+        polling.answer().await.context("the last answer to long-polling")?;
+        member.send(&masked_text("5"))?;
         Ok(member)
     }
 
@@ -132,9 +154,9 @@ impl Member {
         std::mem::take(&mut self.session.refused)
     }
 
-    async fn upgrade(&mut self, server: SocketAddrV4, index: usize, buffer: &mut [u8]) -> Result<()> {
+    async fn upgrade(&mut self, request: &str, buffer: &mut [u8]) -> Result<()> {
         const HEAD_END: &[u8] = b"\r\n\r\n";
-        write_now(&self.stream, upgrade_request(server, index).as_bytes())?;
+        write_now(&self.stream, request.as_bytes())?;
         let mut head = Vec::new();
         let end = loop {
             if let Some(end) = head.windows(HEAD_END.len()).position(|bytes| bytes == HEAD_END) {
@@ -160,25 +182,39 @@ impl Member {
 }
 
 impl Session {
+    fn new(dialect: Dialect, token: &str, ledger: Arc<Ledger>) -> Self {
+        let connect_packet = masked_text(&dialect.connect_message(token));
+        Self { dialect, progress: Progress::AwaitingOpen, connect_packet, next: FIRST, acknowledged: 0, refused: 0, ledger }
+    }
+
+    /// Says who the client is.
+    fn introduce(&mut self, stream: &TcpStream) -> Result<()> {
+        self.progress = Progress::AwaitingConnect;
+        write_now(stream, &self.connect_packet)
+    }
+
     fn take(&mut self, text: &[u8], stream: &TcpStream) -> Result<()> {
-        match (&self.progress, text) {
-            (_, b"2") => {
-                write_now(stream, &masked_text("3"))?;
-                self.ledger.enter_ping();
+        for incoming in self.dialect.read(text) {
+            match (&self.progress, incoming) {
+                (_, Incoming::Ping { answer }) => {
+                    write_now(stream, &masked_text(answer))?;
+                    self.ledger.enter_ping();
+                }
+                (Progress::AwaitingOpen, Incoming::Open) => self.introduce(stream)?,
+                (Progress::AwaitingConnect, Incoming::Joined) => {
+                    self.ledger.enter_member();
+                    self.progress = Progress::Joined;
+                }
+                (Progress::Probing, Incoming::Unexpected) if text == b"3probe" => {
+                    self.ledger.enter_member();
+                    self.progress = Progress::Joined;
+                }
+                (Progress::AwaitingConnect, Incoming::TurnedAway) => bail!(Refused),
+                (Progress::Joined, Incoming::Event(event)) => self.next = self.ledger.enter_event(event, self.next),
+                (Progress::Joined, Incoming::Acknowledged) => self.acknowledged += 1,
+                (Progress::Joined, Incoming::Refused) => self.refused += 1,
+                _ => bail!("unexpected packet {}", String::from_utf8_lossy(text)),
             }
-            (Progress::AwaitingOpen, [b'0', ..]) => {
-                write_now(stream, &self.connect_packet)?;
-                self.progress = Progress::AwaitingConnect;
-            }
-            (Progress::AwaitingConnect, [b'4', b'0', ..]) => {
-                self.ledger.enter_member();
-                self.progress = Progress::Joined;
-            }
-            (Progress::Joined, [b'4', b'2', event @ ..]) => self.next = self.ledger.enter_event(event, self.next),
-            (Progress::Joined, [b'4', b'3', answer @ ..]) if answer.ends_with(OK) => self.acknowledged += 1,
-            (Progress::Joined, [b'4', b'3', ..]) => self.refused += 1,
-            (Progress::AwaitingConnect, packet) if packet.starts_with(REFUSED.as_bytes()) => bail!(Refused),
-            _ => bail!("unexpected packet {}", String::from_utf8_lossy(text)),
         }
         Ok(())
     }
@@ -191,36 +227,17 @@ fn write_now(stream: &TcpStream, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// A connection from an address that has ports left.
+async fn connect(socket: TcpSocket, server: Target, index: usize) -> Result<TcpStream> {
+    // The port is chosen when it is known where the connection goes: then those of past connections to other servers are no hindrance.
+    setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    socket.bind(source_address(index)?)?;
+    let stream = socket.connect(server.address.into()).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 fn source_address(index: usize) -> Result<SocketAddr> {
     let last = u8::try_from(2 + index / CONNECTIONS_PER_SOURCE).context("more connections than source addresses")?;
     Ok(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))
-}
-
-/// What a browser's request looks like by the time an ingress has passed it on.
-fn upgrade_request(server: SocketAddrV4, index: usize) -> String {
-    let client = index % 250;
-    [
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1",
-        &format!("Host: {server}"),
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
-        "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
-        "Accept-Encoding: gzip, deflate, br, zstd",
-        "Accept-Language: en-GB,en-US;q=0.9,en;q=0.8",
-        "Cache-Control: no-cache",
-        "Pragma: no-cache",
-        &format!("Origin: {ORIGIN}"),
-        &format!("X-Forwarded-For: 10.1.2.{client}"),
-        "X-Forwarded-Proto: https",
-        &format!("X-Request-Id: 7d9f6e5c-1111-2222-3333-{index:012}"),
-        &format!(
-            "Cookie: session={index:064}; _ga=GA1.1.1234567890.1234567890; theme=dark; \
-             csrftoken=abcdefghijklmnopqrstuvwxyz0123456789ABCDEF"
-        ),
-        "\r\n",
-    ]
-    .join("\r\n")
 }

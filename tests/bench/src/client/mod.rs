@@ -3,15 +3,17 @@
 mod audience;
 mod broadcast;
 mod broadcaster;
-mod frame;
+mod dialect;
 mod ledger;
 mod member;
+mod polling;
 mod publisher;
+mod request;
 
-pub use audience::{Audience, tokens};
+pub use audience::{Audience, Transport, tokens};
 pub use broadcast::Broadcasts;
 pub use broadcaster::Broadcaster;
-pub use frame::masked_text;
+pub use dialect::{Dialect, Target};
 pub use ledger::Ledger;
 pub use member::{LEAVE, Member, Refused};
 pub use publisher::Publisher;

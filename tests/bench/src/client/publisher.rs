@@ -1,6 +1,6 @@
 //! Publishing over HTTP: one kept-alive connection, requests in order, possibly several under way.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::{
@@ -12,6 +12,7 @@ use tokio::{
     sync::watch,
 };
 
+use super::dialect::Target;
 use crate::credentials::{API_KEY, Tenant};
 
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
@@ -41,16 +42,17 @@ pub struct Publisher {
 
 impl Publisher {
     /// Connects; the connection ends when the publisher is dropped.
-    pub async fn connect(server: SocketAddrV4, tenant: Tenant) -> Result<Self> {
-        let stream = TcpStream::connect(server).await?;
+    pub async fn connect(server: Target, tenant: Tenant) -> Result<Self> {
+        let stream = TcpStream::connect(server.address).await?;
         stream.set_nodelay(true)?;
         let (answers, requests) = stream.into_split();
         let (sender, receiver) = watch::channel(Answers::default());
         tokio::spawn(count_answers(BufReader::new(answers), sender));
         let head = format!(
-            "POST /v1/tenants/{}/events HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {API_KEY}\r\n\
+            "POST /v1/tenants/{}/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {API_KEY}\r\n\
              Content-Type: application/json\r\nContent-Length: ",
             tenant.id(),
+            address = server.address,
         );
         Ok(Self { requests, answers: receiver, head, published: 0 })
     }
@@ -65,8 +67,13 @@ impl Publisher {
 
     /// Waits until the server has accepted everything published.
     pub async fn accepted(&mut self) -> Result<()> {
+        self.at_most_unanswered(0).await
+    }
+
+    /// Waits until no more than so many requests lack their answer.
+    pub async fn at_most_unanswered(&mut self, most: u64) -> Result<()> {
         let published = self.published;
-        let done = |answers: &Answers| answers.problem.is_some() || answers.accepted + answers.refused == published;
+        let done = |answers: &Answers| answers.problem.is_some() || answers.accepted + answers.refused + most >= published;
         let answers = tokio::time::timeout(ANSWER_PATIENCE, self.answers.wait_for(done)).await;
         let Answers { refused, problem, .. } = answers.context("no answer to a publish request")??.clone();
         match problem {

@@ -1,6 +1,6 @@
 //! The neighbour's clients: those that are in, and those that try to get in.
 
-use std::{net::SocketAddrV4, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use tokio::{
@@ -11,8 +11,9 @@ use tokio::{
 
 use super::{Way, tally::Shared};
 use crate::{
-    client::{LEAVE, Ledger, Member, Refused, masked_text, tokens},
+    client::{LEAVE, Ledger, Member, Refused, Target, tokens},
     credentials::Tenant,
+    frame::masked_text,
 };
 
 /// Clients that try to get in: with the mean wait of [`BACK_OFF_MAX`] they are 300 a second, three times what the tenant may have.
@@ -36,7 +37,7 @@ type Orders = watch::Receiver<Vec<Way>>;
 
 /// One of them.
 struct Client {
-    server: SocketAddrV4,
+    server: Target,
     index: usize,
     token: String,
     ledger: Arc<Ledger>,
@@ -50,7 +51,7 @@ struct Client {
 }
 
 /// Starts all of them.
-pub(super) fn spawn(server: SocketAddrV4, members: usize, orders: &Orders, tally: &Shared) -> Result<()> {
+pub(super) fn spawn(server: Target, members: usize, orders: &Orders, tally: &Shared) -> Result<()> {
     let ledger = Arc::<Ledger>::default();
     let message: Arc<[u8]> = masked_text(LEAVE).into();
     let indexes = (0..members).chain(FIRST_EXCESS..FIRST_EXCESS + EXCESS);

@@ -20,6 +20,7 @@ use tokio::{
 pub use tally::Tally;
 
 use crate::{
+    client::Target,
     process::{Process, free_address},
     server::Site,
 };
@@ -79,8 +80,9 @@ pub async fn disturb(options: Disturb) -> Result<()> {
     let listener = TcpListener::bind(options.control).await?;
     let (ways, orders) = watch::channel(Vec::new());
     let tally = tally::Shared::default();
-    clients::spawn(options.server, options.members, &orders, &tally)?;
-    publishing::spawn(options.server, &orders, &tally);
+    let server = Target::socket_io(options.server);
+    clients::spawn(server, options.members, &orders, &tally)?;
+    publishing::spawn(server, &orders, &tally);
     let (stream, _) = listener.accept().await?;
     let mut control = BufStream::new(stream);
     let mut line = String::new();
@@ -108,7 +110,7 @@ impl Neighbour {
     pub const EXCESS: usize = clients::EXCESS;
 
     /// Starts it, and waits until all its members are connected.
-    pub async fn start(site: &Site<'_>, server: SocketAddrV4, members: usize, core: usize) -> Result<Self> {
+    pub async fn start(site: &Site<'_>, server: Target, members: usize, core: usize) -> Result<Self> {
         let control = free_address()?;
         let mut command = Command::new("chrt");
         command
@@ -116,7 +118,7 @@ impl Neighbour {
             .arg(env::current_exe()?)
             .arg("disturb")
             .args(["--control", &control.to_string()])
-            .args(["--server", &server.to_string()])
+            .args(["--server", &server.address.to_string()])
             .args(["--members", &members.to_string()]);
         let mut process = Process::start("neighbour", command, core, site.folder)?;
         let control = process.ready(async || Ok(TcpStream::connect(control).await?)).await?;

@@ -1,6 +1,6 @@
 //! What the neighbour publishes over HTTP, whether it may or not.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::{
@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::{Way, clients::SLOW_ROOM, tally::Shared};
-use crate::{client::Publisher, credentials::Tenant};
+use crate::{
+    client::{Publisher, Target},
+    credentials::Tenant,
+};
 
 /// What the tenant may publish in a second.
 const PUBLISHES_PER_SECOND: u32 = 200;
@@ -21,7 +24,7 @@ const RETRY: Duration = Duration::from_millis(100);
 type Orders = watch::Receiver<Vec<Way>>;
 
 /// Starts a publisher for each way that publishes.
-pub(super) fn spawn(server: SocketAddrV4, orders: &Orders, tally: &Shared) {
+pub(super) fn spawn(server: Target, orders: &Orders, tally: &Shared) {
     let data = format!(r#"{{"p":"{}"}}"#, "x".repeat(DATA_BYTES - r#"{"p":""}"#.len()));
     let body = |target: &str| format!(r#"{{"event":"noise","data":{data}{target}}}"#);
     let publishers = [
@@ -43,7 +46,7 @@ pub(super) fn spawn(server: SocketAddrV4, orders: &Orders, tally: &Shared) {
 }
 
 /// Publishes until it is told to stop.
-async fn publish(server: SocketAddrV4, way: Way, per_second: u32, body: &str, orders: &Orders, tally: &Shared) -> Result<()> {
+async fn publish(server: Target, way: Way, per_second: u32, body: &str, orders: &Orders, tally: &Shared) -> Result<()> {
     let mut publisher = Publisher::connect(server, Tenant::Neighbour).await?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

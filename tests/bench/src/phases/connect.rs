@@ -5,32 +5,28 @@ use tokio::time::sleep;
 
 use super::Bench;
 use crate::{
-    client::{Audience, Broadcaster, Broadcasts, tokens},
+    client::{Audience, tokens},
     credentials::Tenant,
     meter::resident_kib,
     metric::{Metric, Reading},
     peers::Peer,
 };
 
-const BURST: u64 = 100;
-const BURST_BYTES: usize = 1024;
-
 pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     let settings = bench.settings;
     let server = bench.single_server(peer).await?;
     let warm_up = settings.warm_up_connections();
-    let mut audience = Audience::connect(server.address, warm_up).await?;
+    let mut audience = Audience::connect(server.target, warm_up).await?;
     sleep(settings.settle).await;
 
     let empty_kib = resident_kib(server.id())?;
     let tokens = tokens(Tenant::Bench, warm_up..warm_up + settings.connections)?;
-    let ((), cost) = bench.metered(&[&server], audience.join(server.address, tokens)).await?;
+    let ((), cost) = bench.metered(&[&server], audience.join(server.target, tokens)).await?;
     let kib_each = || Ok::<_, anyhow::Error>((resident_kib(server.id())? - empty_kib) / settings.connections as f64);
     sleep(settings.settle).await;
     let fresh = kib_each()?;
 
-    let mut broadcaster = Broadcaster::connect(server.address, &audience.ledger).await?;
-    broadcaster.burst(Broadcasts::of_size(BURST_BYTES)?, BURST).await?;
+    bench.burst(&server, &audience).await?;
     sleep(settings.settle).await;
     let after_burst = kib_each()?;
 

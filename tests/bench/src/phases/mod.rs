@@ -4,9 +4,16 @@ mod connect;
 mod cross_pod;
 mod delivery;
 mod fairness;
+mod idle;
+mod latency;
+mod live;
+mod overload;
 mod pings;
 mod quotas;
 mod redis;
+mod rooms;
+mod storm;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -15,7 +22,9 @@ use nix::unistd::Pid;
 
 use crate::{
     args::{Phase, Settings},
+    client::{Audience, Broadcaster, Broadcasts},
     column::Column,
+    crowd::Crowd,
     meter::Meter,
     metric::{Metric, Reading},
     peers::Peer,
@@ -24,6 +33,10 @@ use crate::{
 
 /// What Socket.IO servers do unless told otherwise.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
+
+/// As many broadcasts as a bare socketioxide's queues hold, with the pings that may be in them.
+const BURST: u64 = 100;
+const BURST_BYTES: usize = 1024;
 
 /// All that a measurement needs to know.
 pub struct Bench<'a> {
@@ -36,8 +49,14 @@ impl Bench<'_> {
     pub async fn run(&self, phase: Phase, peer: Peer) -> Result<Vec<(Column, Reading)>> {
         let readings = match phase {
             Phase::Connect => connect::run(self, peer).await,
+            Phase::Upgrade => upgrade::run(self, peer).await,
+            Phase::Idle => idle::run(self, peer).await,
+            Phase::Overload => overload::run(self, peer).await,
+            Phase::Storm => storm::run(self, peer).await,
+            Phase::Rooms => rooms::run(self, peer).await,
             Phase::Pings => pings::run(self, peer).await,
             Phase::Delivery => delivery::run(self, peer).await,
+            Phase::Latency => latency::run(self, peer).await,
             Phase::CrossPod => cross_pod::run(self, peer).await,
             Phase::Quotas => return quotas::run(self).await,
             Phase::Redis => return redis::run(self).await,
@@ -50,6 +69,18 @@ impl Bench<'_> {
         Server::start(&self.site, peer, PING_INTERVAL, None).await
     }
 
+    /// Clients of another tenant, so many.
+    async fn crowd(&self, server: &Server, clients: usize) -> Result<Crowd> {
+        let Settings { generator_core, sizes, .. } = self.settings;
+        Crowd::start(self.site.folder, *generator_core, server.target, clients, sizes[0]).await
+    }
+
+    /// Publishes a lot at once: what that leaves behind in a connection's buffers shows in its memory.
+    async fn burst(&self, server: &Server, audience: &Audience) -> Result<()> {
+        let mut broadcaster = Broadcaster::connect(server.target, &audience.ledger).await?;
+        broadcaster.burst(Broadcasts::of_size(BURST_BYTES)?, BURST).await
+    }
+
     /// Does some work, and reads what it cost the servers.
     async fn metered<T>(&self, servers: &[&Server], work: impl Future<Output = Result<T>>) -> Result<(T, Cost)> {
         let processes: Vec<Pid> = servers.iter().map(|server| server.id()).collect();
@@ -60,6 +91,11 @@ impl Bench<'_> {
         let noise = usage.foreign.as_secs_f64() / start.elapsed().as_secs_f64();
         Ok((value, Cost { cpu: usage.own, noise: Metric::Noise.reading(100.0 * noise) }))
     }
+}
+
+/// What so many percent of the sorted times, in microseconds, don't exceed.
+fn percentile_ms(sorted_us: &[u32], percent: usize) -> f64 {
+    f64::from(sorted_us[(sorted_us.len() - 1) * percent / 100]) / 1e3
 }
 
 /// What some work cost the servers.

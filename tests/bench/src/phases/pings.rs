@@ -21,11 +21,11 @@ pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     let interval = peer.shortest_ping_interval();
     let server = Server::start(&bench.site, peer, interval, None).await?;
     // As in the phase `connect`, the first connections are not counted.
-    let warm_up = Audience::connect(server.address, settings.warm_up_connections()).await?;
+    let warm_up = Audience::connect(server.target, settings.warm_up_connections()).await?;
     sleep(settings.settle).await;
 
     let empty_kib = resident_kib(server.id())?;
-    let audience = Audience::connect(server.address, settings.ping_connections).await?;
+    let audience = Audience::connect(server.target, settings.ping_connections).await?;
     let members = settings.ping_connections as u64;
     let pings = || audience.ledger.pings() + warm_up.ledger.pings();
     let wait = async {
@@ -41,7 +41,18 @@ pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
         Ok(pings() - before)
     };
     let (answered, cost) = bench.metered(&[&server], wait).await?;
-    let kib = resident_kib(server.id())? - empty_kib;
+    let kib_each = || Ok::<_, anyhow::Error>((resident_kib(server.id())? - empty_kib) / members as f64);
+    let after_pings = kib_each()?;
 
-    Ok(vec![Metric::MemoryAfterPings.reading(kib / members as f64), Metric::PingCpu.reading(cost.microseconds_each(answered)), cost.noise])
+    // Both audiences get it; one of them verifies it.
+    bench.burst(&server, &audience).await?;
+    sleep(settings.settle).await;
+    let after_burst = kib_each()?;
+
+    Ok(vec![
+        Metric::MemoryAfterPings.reading(after_pings),
+        Metric::MemoryAfterPingsAndBurst.reading(after_burst),
+        Metric::PingCpu.reading(cost.microseconds_each(answered)),
+        cost.noise,
+    ])
 }

@@ -10,9 +10,10 @@ use tokio::{
 
 use super::{Bench, Cost, Noise, PING_INTERVAL};
 use crate::{
-    client::{Audience, LEAVE, Member, masked_text, tokens},
+    client::{Audience, LEAVE, Member, tokens},
     column::Column,
     credentials::Tenant,
+    frame::masked_text,
     metric::{Metric, Reading},
     peers::Peer,
     server::{Redis, Server},
@@ -63,7 +64,7 @@ async fn connects(bench: &Bench<'_>, server: &Server, readings: &mut Vec<(Column
     let mut sides: [(Side, Audience); 2] = Default::default();
     let warm_up = settings.warm_up_connections();
     for (&(_, tenant), (_, audience)) in SIDES.iter().zip(&mut sides) {
-        audience.join(server.address, tokens(tenant, 0..warm_up)?).await?;
+        audience.join(server.target, tokens(tenant, 0..warm_up)?).await?;
     }
     let each = (settings.connections / TURNS as usize).max(1);
     for turn in 0..TURNS {
@@ -71,7 +72,7 @@ async fn connects(bench: &Bench<'_>, server: &Server, readings: &mut Vec<(Column
             let ((_, tenant), (side, audience)) = (SIDES[which], &mut sides[which]);
             let first = warm_up + turn as usize * each;
             let tokens = tokens(tenant, first..first + each)?;
-            let ((), cost) = bench.metered(&[server], audience.join(server.address, tokens)).await?;
+            let ((), cost) = bench.metered(&[server], audience.join(server.target, tokens)).await?;
             side.add(&cost, each as u64);
         }
     }
@@ -85,7 +86,7 @@ async fn messages(bench: &Bench<'_>, server: &Server, readings: &mut Vec<(Column
     for (_, tenant) in SIDES {
         let mut members = Vec::new();
         for (index, token) in tokens(tenant, FIRST_TALKER..FIRST_TALKER + TALKERS)?.iter().enumerate() {
-            members.push(Member::join(server.address, index, token, Arc::default()).await?);
+            members.push(Member::join(server.target, index, token, Arc::default()).await?);
         }
         converse(&mut members, settings.warm_up / 4).await?;
         talkers.push((Side::default(), members));

@@ -39,7 +39,7 @@ async fn commands(bench: &Bench<'_>, connects: Connects) -> Result<(f64, f64)> {
         let server = Server::start(&bench.site, Peer::Carillon, PING_INTERVAL, Some(&redis)).await?;
         // One connection of the tenant, so that what serving it costs whoever connects is not counted.
         let mut audience = Audience::default();
-        audience.join(server.address, tokens(tenant, 0..1)?).await?;
+        audience.join(server.target, tokens(tenant, 0..1)?).await?;
         servers.push((server, audience));
     }
     sleep(settings.settle).await;
@@ -56,7 +56,7 @@ async fn commands(bench: &Bench<'_>, connects: Connects) -> Result<(f64, f64)> {
     let mut joining = tokio::task::JoinSet::new();
     for (index, (server, mut audience)) in servers.drain(..).enumerate() {
         let tokens = tokens(tenant, 1 + index * each..1 + (index + 1) * each)?;
-        joining.spawn(async move { audience.join_each(server.address, tokens, interval).await.map(|()| (server, audience)) });
+        joining.spawn(async move { audience.join_each(server.target, tokens, interval).await.map(|()| (server, audience)) });
     }
     while let Some(joined) = joining.join_next().await {
         servers.push(joined??);

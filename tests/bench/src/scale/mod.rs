@@ -20,9 +20,10 @@ use carillon_tests::loopback;
 use clap::Args;
 
 use self::{phases::measure, table::Table};
+use crate::document::{self, Marks};
 
 /// Between these lines a document holds the table.
-const MARKS: [&str; 2] = ["<!-- scale: written by `make bench-scale` -->", "<!-- end of scale -->"];
+const MARKS: Marks = ["<!-- scale: written by `make bench-scale` -->", "<!-- end of scale -->"];
 /// Files and sockets that this process opens: a connection here, a process there.
 const OPEN_FILES: u64 = 512;
 
@@ -83,30 +84,7 @@ pub async fn run(options: Options) -> Result<()> {
         fs::write(file, table.json().to_string()).with_context(|| format!("write {}", file.display()))?;
     }
     if let Some(file) = &options.write {
-        let document = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-        let document = replaced(&document, &text).with_context(|| format!("{} has no lines {MARKS:?}", file.display()))?;
-        fs::write(file, document).with_context(|| format!("write {}", file.display()))?;
+        document::rewrite(file, &[(MARKS, text)])?;
     }
     Ok(())
-}
-
-fn replaced(document: &str, table: &str) -> Option<String> {
-    let (before, rest) = document.split_once(MARKS[0])?;
-    let (_, after) = rest.split_once(MARKS[1])?;
-    Some(format!("{before}{}\n\n{}\n\n{}{after}", MARKS[0], table.trim_end(), MARKS[1]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_keeps_all_but_its_table() {
-        let [begin, end] = MARKS;
-        let document = format!("before\n{begin}\nold\n{end}\nafter\n");
-        let once = replaced(&document, "| new |\n").unwrap();
-        assert_eq!(once, format!("before\n{begin}\n\n| new |\n\n{end}\nafter\n"));
-        assert_eq!(replaced(&once, "| new |\n"), Some(once));
-        assert_eq!(replaced("none", ""), None);
-    }
 }

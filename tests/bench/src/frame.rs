@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455), as much of them as a Socket.IO server sends and a client needs.
+//! WebSocket frames (RFC 6455), as much of them as the benchmark's clients and its own servers need.
 
 use anyhow::{Result, bail, ensure};
 
@@ -17,6 +17,31 @@ pub fn masked_text(text: &str) -> Vec<u8> {
     frame.extend(MASK);
     frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
+}
+
+/// A text frame as a server sends it.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    let mut frame = head(text, 0);
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+/// The text of the first frame in `bytes`, which a client sent and which is unmasked in place, and the frame's length, once it is complete.
+pub fn masked_text_in(bytes: &mut [u8]) -> Result<Option<(&str, usize)>> {
+    let [first, second, ..] = *bytes else { return Ok(None) };
+    ensure!(first == FINAL_TEXT && second & MASKED != 0, "a frame that starts with {first:#04x} {second:#04x}");
+    let (head, length) = match second & !MASKED {
+        126 => match bytes.get(2..4) {
+            Some(length) => (4, u16::from_be_bytes(length.try_into()?).into()),
+            None => return Ok(None),
+        },
+        127 => bail!("a frame of 64 KiB or more"),
+        short => (2, usize::from(short)),
+    };
+    let Some(masked) = bytes.get_mut(head..head + MASK.len() + length) else { return Ok(None) };
+    let (mask, text) = masked.split_at_mut(MASK.len());
+    text.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+    Ok(Some((std::str::from_utf8(text)?, head + MASK.len() + length)))
 }
 
 fn head(text: &str, masked: u8) -> Vec<u8> {
@@ -87,14 +112,10 @@ fn header(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
 mod tests {
     use super::*;
 
-    fn server_frame(text: &str) -> Vec<u8> {
-        [&head(text, 0), text.as_bytes()].concat()
-    }
-
     #[test]
     fn texts_come_out_whole_however_the_stream_is_cut() {
         let texts = ["2".to_owned(), "x".repeat(125), "y".repeat(126), "z".repeat(5000), String::new()];
-        let stream: Vec<u8> = texts.iter().flat_map(|text| server_frame(text)).collect();
+        let stream: Vec<u8> = texts.iter().flat_map(|text| text_frame(text)).collect();
         for cut in [1, 2, 3, 7, 128, 4096, stream.len()] {
             let mut frames = Frames::default();
             let mut seen = Vec::new();
@@ -114,11 +135,13 @@ mod tests {
     fn a_masked_text_unmasks_to_itself() {
         for text in ["3", &"t".repeat(600)] {
             let frame = masked_text(text);
-            let head = if text.len() < 126 { 2 } else { 4 };
-            let (mask, body) = frame[head..].split_at(4);
-            let plain: Vec<u8> = body.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
-            assert_eq!(plain, text.as_bytes());
+            for end in 0..frame.len() {
+                assert_eq!(masked_text_in(&mut frame[..end].to_vec()).unwrap(), None, "{end} bytes");
+            }
+            let mut two = [frame.clone(), frame.clone()].concat();
+            assert_eq!(masked_text_in(&mut two).unwrap(), Some((text, frame.len())));
         }
+        assert!(masked_text_in(&mut text_frame("3")).is_err(), "unmasked");
     }
 
     #[test]
