@@ -91,7 +91,7 @@ images: musl ## Static images as OCI archives in target/images
 	done
 
 .PHONY: bench
-bench: debian-test ## Carillon beside what it replaces and what it is built on, in one interleaved run (over an hour for all of it; ARGS chooses)
+bench: debian-test ## Carillon beside what it replaces and what it is built on, in one interleaved run (about an hour for all of it; ARGS chooses)
 	$(call say,building for the benchmark)
 	$(CARGO) build --release --locked -p carillon-cli -p carillon-bench
 	"$${CARGO_TARGET_DIR:-target}/release/carillon-bench" $(ARGS)
