@@ -37,25 +37,29 @@ const INBOX_MESSAGES_MAX: usize = 64;
 /// The engine's handler of every event.
 pub struct Commands(pub Arc<Session>);
 
-/// What waits behind a message that is being handled; `None` while nothing is.
+/// What waits behind a message that is being handled; `None` while nothing is. Boxed, for few connections have any.
 #[derive(Default)]
-pub struct Inbox(Mutex<Option<VecDeque<Packet>>>);
+pub struct Inbox(Mutex<Option<Box<Waiting>>>);
+
+/// Messages in the order in which they came.
+#[derive(Default)]
+struct Waiting(VecDeque<Packet>);
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Inbox").field(&self.lock().as_ref().map(VecDeque::len)).finish()
+        formatter.debug_tuple("Inbox").field(&self.lock().as_ref().map(|waiting| waiting.0.len())).finish()
     }
 }
 
 impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Packet>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Waiting>>> {
         self.0.lock().expect("no panic under this lock")
     }
 
     /// The next message; none ends the waiting.
     fn next(&self) -> Option<Packet> {
         let mut waiting = self.lock();
-        let next = waiting.as_mut()?.pop_front();
+        let next = waiting.as_mut()?.0.pop_front();
         if next.is_none() {
             *waiting = None;
         }
@@ -87,8 +91,8 @@ impl MessageHandler<LocalAdapter, Handler> for Commands {
             return answer(session, ack, Err(refusal));
         }
         if let Some(waiting) = &mut *session.inbox.lock() {
-            if waiting.len() < INBOX_MESSAGES_MAX {
-                waiting.push_back(Packet { value, ack });
+            if waiting.0.len() < INBOX_MESSAGES_MAX {
+                waiting.0.push_back(Packet { value, ack });
             } else {
                 let max = INBOX_MESSAGES_MAX as u64;
                 let refusal = Refusal::limit(Code::MessagesRatePerConnection, Scope::Connection, max, max).retry_after_ms(100);
@@ -99,7 +103,7 @@ impl MessageHandler<LocalAdapter, Handler> for Commands {
         match handle(session, &value) {
             Handled::Done(result) => answer(session, ack, result),
             Handled::Waits(result) => {
-                *session.inbox.lock() = Some(VecDeque::new());
+                *session.inbox.lock() = Some(Box::default());
                 tokio::spawn(go_on(session.clone(), ack, result));
             }
         }

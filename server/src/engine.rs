@@ -22,7 +22,7 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FRAME_BYTES_MAX: usize = Quotas::BYTES_MAX as usize + 4096;
 /// What the WebSocket reads at once. It is kept for the whole connection; more is read from the kernel and waits in the
 /// [`Wire`](crate::transport::Wire).
-const READ_BUFFER_BYTES: usize = 256;
+const READ_BUFFER_BYTES: usize = 128;
 
 /// Between two heartbeats of the engine's own, of which there is to be none: see [`heartbeat`](crate::heartbeat).
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

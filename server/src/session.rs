@@ -4,7 +4,10 @@ mod token;
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -26,11 +29,16 @@ use crate::{
 /// At most one `rt:quota` per connection in this time.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The number of the next session.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// One authenticated connection.
 #[derive(Debug)]
 pub struct Session {
     /// Its name outside.
     pub id: ConnectionId,
+    /// Its place among all connections of this server, in the order in which they came.
+    pub number: u64,
     /// The tenant that its token was verified for.
     pub tenant: Arc<Tenant>,
     /// The user that its token was issued to.
@@ -82,7 +90,8 @@ impl Session {
             due: None,
             ended: false,
         };
-        Arc::new(Self { id, tenant, user: identity.user, outlet, inbox: Inbox::default(), state: Mutex::new(state) })
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { id, number, tenant, user: identity.user, outlet, inbox: Inbox::default(), state: Mutex::new(state) })
     }
 
     /// Starts to hear the tenant. What comes waits in the outlet until the client is told that it is connected.
@@ -114,7 +123,7 @@ impl Session {
         let mut state = self.lock();
         let Some(_admission) = state.admission.take() else { return false };
         for (name, _place) in std::mem::take(&mut state.rooms) {
-            self.tenant.leave(self.id, &name);
+            self.tenant.leave(self, &name);
         }
         if let Some(at) = state.due.take() {
             self.tenant.expiries.remove(at, self.id);
@@ -219,7 +228,7 @@ impl Session {
     pub fn leave(&self, name: &RoomName) -> bool {
         let mut state = self.lock();
         let Some(index) = state.rooms.iter().position(|(other, _)| other == name) else { return false };
-        self.tenant.leave(self.id, name);
+        self.tenant.leave(self, name);
         state.rooms.swap_remove(index);
         true
     }

@@ -21,7 +21,7 @@ use crate::{heartbeat::Polls, line::Line, session::Session};
 const CUT_SOON: Duration = Duration::from_secs(1);
 
 /// So many reads in a row, then other tasks get their turn: above all the one that writes the answers to what was read.
-const READS_IN_A_ROW_MAX: u8 = 32;
+const READS_IN_A_ROW_MAX: u8 = 64;
 /// Bytes taken from the kernel at once. What the reader has no room for yet waits in memory, which is freed when it is read.
 const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -34,22 +34,27 @@ thread_local! {
 #[derive(Debug)]
 pub struct Wire {
     line: Arc<Line>,
-    /// What was read from the stream before it came here.
-    read_before: Bytes,
+    /// What was read from the stream and not handed on yet. Boxed, for there seldom is any.
+    read_before: Option<Box<Bytes>>,
     reads_in_a_row: u8,
 }
 
 impl Wire {
     /// The engine's end of a line.
     pub const fn new(line: Arc<Line>) -> Self {
-        Self { line, read_before: Bytes::new(), reads_in_a_row: 0 }
+        Self { line, read_before: None, reads_in_a_row: 0 }
     }
 
     /// The same, with bytes that come before all others.
     #[must_use]
     pub fn with_read_before(mut self, bytes: &[u8]) -> Self {
-        self.read_before = [bytes, &self.read_before].concat().into();
+        let own = self.read_before.take().unwrap_or_default();
+        self.keep(&[bytes, &own].concat());
         self
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.read_before = (!bytes.is_empty()).then(|| Box::new(Bytes::copy_from_slice(bytes)));
     }
 
     /// The line.
@@ -72,14 +77,13 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         self.reads_in_a_row += 1;
-        if !self.read_before.is_empty() {
-            let length = self.read_before.len().min(buffer.remaining());
-            let bytes = self.read_before.split_to(length);
+        if let Some(before) = &mut self.read_before {
+            let bytes = before.split_to(before.len().min(buffer.remaining()));
+            if before.is_empty() {
+                self.read_before = None;
+            }
             self.line.hear(&bytes);
             buffer.put_slice(&bytes);
-            if self.read_before.is_empty() {
-                self.read_before = Bytes::new();
-            }
             return Poll::Ready(Ok(()));
         }
         loop {
@@ -92,7 +96,7 @@ impl AsyncRead for Wire {
                 let (now, later) = scratch[..length].split_at(length.min(buffer.remaining()));
                 self.line.hear(now);
                 buffer.put_slice(now);
-                self.read_before = Bytes::copy_from_slice(later);
+                self.keep(later);
                 Ok(())
             });
             match read {

@@ -106,6 +106,11 @@ impl Outlet {
         }
     }
 
+    /// True when messages go straight to the line that carries the WebSocket.
+    pub fn is_direct(&self) -> bool {
+        self.line.get().is_some_and(|line| line.carries_session())
+    }
+
     /// Sends all of `bundle`, in one write where that can be.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use carillon_tenant::{
-    Code, ConnectionId, Quotas, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId,
+    Code, Quotas, Refusal, RoomName, Scope, TenantConfig, TenantId, UserId,
     push::{FleetUsage, TenantUsage},
 };
 
@@ -209,12 +209,12 @@ impl Tenant {
     /// Lets a connected session hear the tenant and its user.
     pub fn enter(&self, session: &Arc<Session>) {
         self.everyone.join(session);
-        self.lock().users.entry(session.user.clone()).or_default().push(session.clone());
+        self.lock().users.entry(session.user.clone()).or_insert_with(|| Vec::with_capacity(1)).push(session.clone());
     }
 
     /// The opposite of [`enter`](Self::enter).
     pub fn exit(&self, session: &Session) {
-        self.everyone.leave(session.id);
+        self.everyone.leave(session);
         let mut state = self.lock();
         if let Some(sessions) = state.users.get_mut(&session.user) {
             sessions.retain(|other| other.id != session.id);
@@ -260,9 +260,9 @@ impl Tenant {
     }
 
     /// Removes a connection from a room, which goes when it is empty.
-    pub fn leave(&self, id: ConnectionId, name: &RoomName) {
+    pub fn leave(&self, session: &Session, name: &RoomName) {
         let mut state = self.lock();
-        if state.rooms.get(name).is_some_and(|room| room.leave(id)) {
+        if state.rooms.get(name).is_some_and(|room| room.leave(session)) {
             state.rooms.remove(name);
             self.metrics.rooms.dec();
         }

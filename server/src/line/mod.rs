@@ -141,6 +141,11 @@ impl Line {
         self.signs.fetch_or(UPGRADING, Ordering::AcqRel);
     }
 
+    /// True while no session is about to upgrade to it. Takes no lock.
+    pub fn carries_session(&self) -> bool {
+        self.signs.load(Ordering::Relaxed) & UPGRADING == 0
+    }
+
     /// True while it carries a session as WebSocket frames.
     pub fn carries_frames(&self) -> bool {
         matches!(self.lock().carries, Carries::Frames)

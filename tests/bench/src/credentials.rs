@@ -11,12 +11,12 @@ use serde_json::json;
 /// A tenant of the benchmark. Other servers than Carillon let in whoever has a token, and make no difference between tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tenant {
-    /// It has no limits.
-    Bench,
     /// All of its limits are set, and far away.
-    Limited,
+    Bench,
     /// The same, but for its limit of one user's connections.
     SharedUsers,
+    /// It has no limits.
+    Unlimited,
     /// It has no limits either, and thousands of members.
     Crowd,
     /// It has the default limits, and goes beyond them.
@@ -28,8 +28,8 @@ impl Tenant {
     pub fn id(self) -> &'static str {
         match self {
             Self::Bench => "bench",
-            Self::Limited => "limited",
             Self::SharedUsers => "shared-users",
+            Self::Unlimited => "unlimited",
             Self::Crowd => "crowd",
             Self::Neighbour => "neighbour",
         }
@@ -81,7 +81,7 @@ mod tests {
         assert!(secrets.contains(API_KEY));
         let tenants = [
             (Tenant::Bench, include_str!("../tenants/bench.yaml")),
-            (Tenant::Limited, include_str!("../tenants/limited.yaml")),
+            (Tenant::Unlimited, include_str!("../tenants/unlimited.yaml")),
             (Tenant::SharedUsers, include_str!("../tenants/shared-users.yaml")),
             (Tenant::Crowd, include_str!("../tenants/crowd.yaml")),
             (Tenant::Neighbour, include_str!("../tenants/neighbour.yaml")),

@@ -19,7 +19,7 @@ use crate::{
     server::{Redis, Server},
 };
 
-const SIDES: [(Column, Tenant); 2] = [(Column::Unlimited, Tenant::Bench), (Column::Limited, Tenant::Limited)];
+const SIDES: [(Column, Tenant); 2] = [(Column::Unlimited, Tenant::Unlimited), (Column::Limited, Tenant::Bench)];
 /// Connections that talk, one message in flight each.
 const TALKERS: usize = 100;
 /// So many turns each side gets, for connects and for messages.

@@ -32,7 +32,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> Result<Vec<(Column, Reading)>> {
 /// Commands per 1,000 connects, beyond those of idle servers: sent, and run.
 async fn commands(bench: &Bench<'_>, connects: Connects) -> Result<(f64, f64)> {
     let settings = bench.settings;
-    let tenant = if connects.by_user { Tenant::Limited } else { Tenant::SharedUsers };
+    let tenant = if connects.by_user { Tenant::Bench } else { Tenant::SharedUsers };
     let redis = Redis::start(bench.site.folder, settings.generator_core).await?;
     let mut servers = Vec::new();
     for _ in 0..connects.servers {
