@@ -95,7 +95,7 @@ impl Front {
         }
         let transport = |polls| Transport::new(origin.text(), matches!(origin, Origin::Same(_)), polls);
         if is_websocket(&request) {
-            return Ok(self.open_websocket(request, line, &transport(None), None));
+            return self.open_websocket(request, line, &transport(None), None);
         }
         let (mut parts, body) = request.into_parts();
         slim_down(&mut parts);
@@ -103,18 +103,21 @@ impl Front {
         self.polling.open(Request::from_parts(parts, body), transport, seal).await
     }
 
-    /// A WebSocket, of the session `sid` or a new one: the stream goes to the engine bare, without the request's buffers.
+    /// A WebSocket, of the session `sid` or a new one: the stream goes to the engine bare, without the request's buffers. A session that has one,
+    /// or is about to, gets no other: it would be nobody's to end.
     fn open_websocket(
         &self,
         mut request: Request<Incoming>,
         line: Weak<Line>,
         transport: &Arc<Transport>,
         sid: Option<&str>,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Problem> {
+        if !transport.carried_by(line) {
+            return Err(Problem::unknown_session());
+        }
         let accept = accept_key(&request.headers()[header::SEC_WEBSOCKET_KEY]);
         let upgrade = hyper::upgrade::on(&mut request);
         drop(request);
-        transport.carried_by(line);
         let mut slim = Request::new(());
         let probes = match sid {
             Some(sid) => {
@@ -145,7 +148,7 @@ impl Front {
             .header(header::UPGRADE, "websocket")
             .header(header::CONNECTION, "Upgrade")
             .header(header::SEC_WEBSOCKET_ACCEPT, accept);
-        response.body(Body::empty()).expect("constant headers are valid")
+        Ok(response.body(Body::empty()).expect("constant headers are valid"))
     }
 
     /// A request of a session: served here, or passed on to the pod that owns it.
@@ -167,7 +170,7 @@ impl Front {
         let transport = self.polling.find(session.sid).ok_or_else(Problem::unknown_session)?;
         let polls = transport.polls.as_deref().ok_or_else(Problem::unknown_session)?;
         if is_websocket(&request) {
-            return Ok(self.open_websocket(request, line, &transport, Some(session.sid)));
+            return self.open_websocket(request, line, &transport, Some(session.sid));
         }
         let (mut parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().replace(id, session.sid);

@@ -160,12 +160,18 @@ impl Transport {
         })
     }
 
-    /// Remembers the line that carries the WebSocket.
-    pub fn carried_by(&self, line: Weak<Line>) {
-        *self.line.lock().expect("no panic under this lock") = line;
+    /// Remembers the line that carries the WebSocket. False when another one does, or is about to.
+    pub fn carried_by(&self, line: Weak<Line>) -> bool {
+        let mut carries = self.line.lock().expect("no panic under this lock");
+        if carries.strong_count() > 0 {
+            return false;
+        }
+        *carries = line;
+        drop(carries);
         if self.has_ended() {
             self.cut();
         }
+        true
     }
 
     /// The line, once it carries the session as WebSocket frames.

@@ -3,7 +3,7 @@
 use carillon_tests::{
     client::{Client, WEBSOCKET_PATH},
     fleet::Fleet,
-    polling::Polling,
+    polling::{Polling, path},
     tenants::tenant,
     tokens::token,
     websocket,
@@ -80,4 +80,21 @@ async fn an_ended_sessions_id_opens_nothing() {
     client.post("1").await;
     fleet.uses("acme", 0, 0, 0).await;
     opens_nothing(&fleet, &client.sid).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_gets_one_websocket() {
+    let fleet = Fleet::start(&[tenant("acme")]).await;
+    let client = Polling::connect(fleet.address(), &token("acme", 1)).await.unwrap();
+    let upgrade = path(&client.sid).replace("polling", "websocket");
+    let mut socket = websocket::open(fleet.address(), &upgrade, &[]).await.expect("the server upgrades");
+    assert_eq!(websocket::open(fleet.address(), &upgrade, &[]).await.err(), Some(400), "another while the first is about to be it");
+    socket.send("2probe").await;
+    assert_eq!(socket.next().await.unwrap().payload, b"3probe");
+    socket.send("5").await;
+    fleet.publish("acme", "n", &json!(1));
+    assert_eq!(socket.next().await.unwrap().payload, br#"42["n",1]"#);
+    assert_eq!(websocket::open(fleet.address(), &upgrade, &[]).await.err(), Some(400), "another afterwards");
+    fleet.publish("acme", "n", &json!(2));
+    assert_eq!(socket.next().await.unwrap().payload, br#"42["n",2]"#);
 }
