@@ -35,7 +35,7 @@ CARGO_TEST := $(CARGO) test --workspace --locked
 check: ## Formatting, lints and unit tests: what to run before every commit
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$(MAKE) unit
 
 .PHONY: unit

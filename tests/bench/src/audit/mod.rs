@@ -9,7 +9,7 @@ mod histogram;
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use carillon_server::engine::Heartbeat;
+use carillon_server::heartbeat::Heartbeat;
 use carillon_tests::{
     fleet::{Fleet, Setup},
     tenants::tenant,
