@@ -16,8 +16,7 @@ const LAME_DUCK: Duration = Duration::from_secs(5);
 /// Lets nobody in any more, tells every client, and closes all transports spread over `window`. Returns when the last is closed.
 pub async fn drain(core: &Arc<Core>, window: Duration) {
     core.start_draining();
-    let sessions: Vec<Arc<Session>> =
-        core.config.view().tenants().flat_map(|tenant| tenant.sessions().iter().cloned().collect::<Vec<_>>()).collect();
+    let sessions: Vec<Arc<Session>> = core.config.view().tenants().flat_map(|tenant| tenant.sessions()).collect();
     tracing::info!(connections = sessions.len(), window_seconds = window.as_secs(), "draining");
     let notice = json!({"reconnectWithinMs": u64::try_from(window.as_millis()).unwrap_or(u64::MAX)});
     let notice = Message::new("rt:draining", to_raw_value(&notice).expect("JSON serialises to JSON"));
@@ -35,7 +34,7 @@ pub async fn drain(core: &Arc<Core>, window: Duration) {
     }
     // Whoever came in between being counted and being told.
     for tenant in core.config.view().tenants() {
-        for session in tenant.sessions().iter() {
+        for session in tenant.sessions() {
             session.outlet.cut();
         }
     }

@@ -1,5 +1,6 @@
 //! Who is in a room, and how a message reaches them.
 
+mod member;
 mod message;
 mod outlet;
 mod rooms;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use carillon_tenant::ConnectionId;
 use socketioxide::{SendError as EngineError, SocketError, adapter::LocalAdapter, socket::Socket};
 
-use super::{Message, message::Bundle};
+use super::Message;
 use crate::{
     line::{Fault, Line, MARK, SendError},
     transport::Transport,
@@ -106,21 +106,9 @@ impl Outlet {
         }
     }
 
-    /// True when messages go straight to the line that carries the WebSocket.
-    pub fn is_direct(&self) -> bool {
-        self.line.get().is_some_and(|line| line.carries_session())
-    }
-
-    /// Sends all of `bundle`, in one write where that can be.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`] when not all of it was taken.
-    pub fn send_all(&self, bundle: &Bundle) -> Result<(), SendError> {
-        match self.line.get() {
-            Some(line) => line.send(self.connection, bundle.frames()),
-            None => bundle.messages().try_for_each(|message| self.send(message)),
-        }
+    /// The line that messages go straight to.
+    pub fn line(&self) -> Option<&Arc<Line>> {
+        self.line.get()
     }
 
     fn queue(&self, message: &Message) -> Result<(), SendError> {

@@ -2,15 +2,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    hint,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use carillon_tenant::ConnectionId;
 use tokio::{runtime::Handle, task::JoinSet};
 
-use super::{Message, Tenant, message::Bundle, unix_time_ms};
-use crate::{line::SendError, session::Session};
+use super::{Message, Tenant, member::Member, message::Bundle, unix_time_ms};
+use crate::session::Session;
 
 /// Messages that may wait in one room's queue.
 const QUEUE_MESSAGES_MAX: usize = 1024;
@@ -49,7 +48,7 @@ struct State {
     /// By number: what was made in order lies in order in memory, here and in the kernel, and is met so by each message.
     members: BTreeMap<u64, Arc<Session>>,
     /// The members as a list, made when it is first needed after a change.
-    listed: Option<Arc<[Arc<Session>]>>,
+    listed: Option<Arc<[Member]>>,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
     draining: bool,
@@ -71,9 +70,9 @@ impl Room {
         state.members.is_empty()
     }
 
-    /// Members on this pod.
-    pub fn members(&self) -> Arc<[Arc<Session>]> {
-        self.lock().list()
+    /// Members on this pod, in the order in which they came.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.lock().members.values().cloned().collect()
     }
 
     /// Delivers `message` to every member but `except`, after all that was published before.
@@ -133,7 +132,7 @@ impl Room {
     }
 
     /// What goes out next; `None` ends the drain.
-    fn next(&self) -> Option<(Bundle, Arc<[Arc<Session>]>)> {
+    fn next(&self) -> Option<(Bundle, Arc<[Member]>)> {
         let mut state = self.lock();
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while let Some((message, except)) =
@@ -159,13 +158,13 @@ impl Room {
 }
 
 impl State {
-    fn list(&mut self) -> Arc<[Arc<Session>]> {
-        self.listed.get_or_insert_with(|| self.members.values().cloned().collect()).clone()
+    fn list(&mut self) -> Arc<[Member]> {
+        self.listed.get_or_insert_with(|| self.members.values().cloned().map(Member::new).collect()).clone()
     }
 }
 
 /// Delivers to `members`, turn by turn; `served` counts those of the turn that has begun.
-async fn serve(tenant: &Tenant, members: &[Arc<Session>], bundle: &Bundle, served: &mut usize) {
+async fn serve(tenant: &Tenant, members: &[Member], bundle: &Bundle, served: &mut usize) {
     let turn = if members.len() <= SMALL_ROOM_MEMBERS { SMALL_ROOM_MEMBERS } else { CHUNK_MEMBERS };
     for chunk in members.chunks(turn) {
         deliver(tenant, chunk, bundle);
@@ -179,7 +178,7 @@ async fn serve(tenant: &Tenant, members: &[Arc<Session>], bundle: &Bundle, serve
 }
 
 /// Delivers to `members` in so many parts at a time. All have `bundle` before this ends, so that what comes after it comes after it for each.
-async fn serve_side_by_side(tenant: &Arc<Tenant>, members: &Arc<[Arc<Session>]>, bundle: Arc<Bundle>, parts: usize) {
+async fn serve_side_by_side(tenant: &Arc<Tenant>, members: &Arc<[Member]>, bundle: Arc<Bundle>, parts: usize) {
     let size = members.len().div_ceil(parts);
     let mut crew = JoinSet::new();
     for start in (0..members.len()).step_by(size) {
@@ -193,29 +192,14 @@ async fn serve_side_by_side(tenant: &Arc<Tenant>, members: &Arc<[Arc<Session>]>,
     observe(tenant, &bundle);
 }
 
-fn deliver(tenant: &Tenant, members: &[Arc<Session>], bundle: &Bundle) {
+fn deliver(tenant: &Tenant, members: &[Member], bundle: &Bundle) {
     let (mut delivered, mut bytes) = (0, 0);
     for few in members.chunks(FETCHED_TOGETHER) {
-        few.iter().for_each(|member| _ = hint::black_box(member.outlet.is_direct()));
+        few.iter().for_each(Member::fetch);
         for member in few {
-            let sent = if bundle.is_whole_for(member.id) {
-                let sent = member.outlet.send_all(bundle);
-                if sent.is_ok() {
-                    delivered += bundle.count();
-                    bytes += bundle.bytes;
-                }
-                sent
-            } else {
-                bundle.messages_for(member.id).try_for_each(|message| {
-                    member.outlet.send(message)?;
-                    delivered += 1;
-                    bytes += message.data.get().len() as u64;
-                    Ok(())
-                })
-            };
-            if sent == Err(SendError::Full) {
-                member.drop_slow_consumer();
-            }
+            let (count, data) = member.send(bundle);
+            delivered += count;
+            bytes += data;
         }
     }
     tenant.metrics.messages_delivered.inc_by(delivered);

@@ -135,14 +135,14 @@ impl Tenant {
     pub fn reconfigure(&self, config: Arc<TenantConfig>) {
         self.config.store(config.clone());
         self.report_limits();
-        for session in self.everyone.members().iter() {
+        for session in self.everyone.sessions() {
             session.follow(&config);
         }
     }
 
     /// Closes every connection for good: the tenant is gone.
     pub fn close(&self) {
-        for session in self.everyone.members().iter() {
+        for session in self.everyone.sessions() {
             session.end(Code::TenantUnknown);
         }
         self.counters.forget(&self.id);
@@ -150,7 +150,7 @@ impl Tenant {
 
     /// Ends every transport, so that clients come back by themselves: another fleet carries the tenant.
     pub fn send_elsewhere(&self) {
-        for session in self.everyone.members().iter() {
+        for session in self.everyone.sessions() {
             session.outlet.cut();
         }
         self.counters.forget(&self.id);
@@ -233,15 +233,14 @@ impl Tenant {
             cut += sessions.iter().take(count as usize).filter(|session| session.outlet.cut()).count() as u64;
         };
         for (room, count) in &excess.rooms {
-            let members = self.lock().rooms.get(room).map(|room| room.members());
-            cut_last(members.iter().flat_map(|members| members.iter().cloned()).collect(), *count);
+            let members = self.lock().rooms.get(room).map(|room| room.sessions());
+            cut_last(members.unwrap_or_default(), *count);
         }
         for (user, count) in &excess.users {
             cut_last(self.lock().users.get(user).cloned().unwrap_or_default(), *count);
         }
-        let everyone = self.everyone.members();
-        let standing: Vec<_> = everyone.iter().filter(|session| !session.outlet.is_cut()).cloned().collect();
-        let gone = u32::try_from(everyone.len() - standing.len()).unwrap_or(u32::MAX);
+        let (gone, standing): (Vec<_>, Vec<_>) = self.everyone.sessions().into_iter().partition(|session| session.outlet.is_cut());
+        let gone = u32::try_from(gone.len()).unwrap_or(u32::MAX);
         cut_last(standing, excess.connections.saturating_sub(gone));
         self.counters.quota_evictions.inc_by(cut);
         tracing::warn!(tenant = %self.id, connections = cut, "connections closed: other pods took their places while this pod was cut off");
@@ -343,8 +342,8 @@ impl Tenant {
     }
 
     /// Every open connection on this pod.
-    pub fn sessions(&self) -> Arc<[Arc<Session>]> {
-        self.everyone.members()
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.everyone.sessions()
     }
 
     fn report_limits(&self) {

@@ -16,8 +16,10 @@ mod tests;
 mod upgrade;
 
 use std::{
+    hint,
     io::{self, IoSlice, Read},
     net::Shutdown,
+    os::fd::AsRawFd,
     str,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -109,7 +111,7 @@ enum Carries {
     #[default]
     Http,
     /// WebSocket frames, of a session that is still long-polling: what its client sent there.
-    Probe(Upgrade, Weak<Transport>),
+    Probe(Box<(Upgrade, Weak<Transport>)>),
     /// WebSocket frames.
     Frames,
 }
@@ -119,8 +121,14 @@ struct Direct {
     connection: ConnectionId,
     /// The mark has not come by yet.
     before_mark: bool,
-    held: Vec<Bytes>,
-    held_bytes: usize,
+    /// What waits for that, or for attachments. Boxed, for there seldom is any.
+    held: Option<Box<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    frames: Vec<Bytes>,
+    bytes: usize,
 }
 
 impl Line {
@@ -137,13 +145,13 @@ impl Line {
 
     /// From now on it carries WebSocket frames, and the session of `transport` once that has upgraded.
     pub fn carry_probe(&self, transport: Weak<Transport>) {
-        self.lock().carries = Carries::Probe(Upgrade::default(), transport);
+        self.lock().carries = Carries::Probe(Box::new((Upgrade::default(), transport)));
         self.signs.fetch_or(UPGRADING, Ordering::AcqRel);
     }
 
-    /// True while no session is about to upgrade to it. Takes no lock.
-    pub fn carries_session(&self) -> bool {
-        self.signs.load(Ordering::Relaxed) & UPGRADING == 0
+    /// Brings into this core's cache what sending needs. Takes no lock, so that a caller can do so for many at a time.
+    pub fn fetch(&self) {
+        hint::black_box((self.state.is_poisoned(), self.signs.load(Ordering::Relaxed), self.stream.as_raw_fd()));
     }
 
     /// True while it carries a session as WebSocket frames.
@@ -161,8 +169,8 @@ impl Line {
         if state.ended {
             return Err(SendError::Closed);
         }
-        let held_bytes = first.iter().map(Bytes::len).sum();
-        state.direct = Some(Direct { connection, before_mark: true, held: first, held_bytes });
+        let held = (!first.is_empty()).then(|| Box::new(Held { bytes: first.iter().map(Bytes::len).sum(), frames: first }));
+        state.direct = Some(Direct { connection, before_mark: true, held });
         Ok(())
     }
 
@@ -193,11 +201,12 @@ impl Line {
             }
             return self.put(&mut state, frames, |from| frames.slice(from..)).map_err(|_| SendError::Closed);
         }
-        if !direct.held.is_empty() && direct.held_bytes + frames.len() > BACKLOG_BYTES_MAX {
+        let held = direct.held.get_or_insert_default();
+        if !held.frames.is_empty() && held.bytes + frames.len() > BACKLOG_BYTES_MAX {
             return Err(SendError::Full);
         }
-        direct.held_bytes += frames.len();
-        direct.held.push(frames.clone());
+        held.bytes += frames.len();
+        held.frames.push(frames.clone());
         Ok(())
     }
 
@@ -228,7 +237,8 @@ impl Line {
 
     fn hear_upgrade(self: &Arc<Self>, bytes: &[u8]) {
         let mut state = self.lock();
-        let Carries::Probe(upgrade, transport) = &mut state.carries else { return };
+        let Carries::Probe(probe) = &mut state.carries else { return };
+        let (upgrade, transport) = &mut **probe;
         if !upgrade.read(bytes) {
             return;
         }
@@ -283,10 +293,10 @@ impl Line {
         if state.backlog.is_empty() {
             self.end_locked(&mut state);
         }
-        let Carries::Probe(_, transport) = std::mem::take(&mut state.carries) else { return };
+        let Carries::Probe(probe) = std::mem::take(&mut state.carries) else { return };
         drop(state);
         // The engine would leave the session between the two transports.
-        if let Some(transport) = transport.upgrade() {
+        if let Some(transport) = probe.1.upgrade() {
             transport.cut();
         }
     }
@@ -394,9 +404,8 @@ impl Line {
             return Ok(());
         }
         let Some(direct) = state.direct.as_mut().filter(|direct| !direct.before_mark) else { return Ok(()) };
-        direct.held_bytes = 0;
-        let held = std::mem::take(&mut direct.held);
-        held.iter().try_for_each(|frames| self.put(state, frames, |from| frames.slice(from..)))
+        let held = direct.held.take();
+        held.iter().flat_map(|held| &held.frames).try_for_each(|frames| self.put(state, frames, |from| frames.slice(from..)))
     }
 
     fn put_copy(self: &Arc<Self>, state: &mut State, bytes: &[u8]) -> io::Result<()> {
@@ -410,7 +419,7 @@ impl Line {
         }
         let mut written = 0;
         if state.backlog.is_empty() {
-            match self.stream.try_write(bytes) {
+            match self.write(bytes) {
                 Ok(count) if count == bytes.len() => return Ok(()),
                 Ok(count) => written = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -425,6 +434,16 @@ impl Line {
             tokio::spawn(Arc::clone(self).flush());
         }
         Ok(())
+    }
+
+    /// Writes as much as the kernel takes. The kernel is asked at once: whether tokio takes the stream for writable stands elsewhere in memory, and
+    /// is not worth a miss for each member of a room.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match SockRef::from(&self.stream).send(bytes) {
+            // Once more, so that tokio sees it and waits for the next event.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(bytes),
+            result => result,
+        }
     }
 
     /// Writes the backlog as the client reads.
