@@ -22,6 +22,8 @@ const CUT_SOON: Duration = Duration::from_secs(1);
 
 /// So many reads in a row, then other tasks get their turn: above all the one that writes the answers to what was read.
 const READS_IN_A_ROW_MAX: u8 = 64;
+/// What comes before the payload of a client's message of 126 to 65,535 bytes (RFC 6455 section 5.2).
+const HEADER_BYTES: usize = 8;
 /// Bytes taken from the kernel at once. What the reader has no room for yet waits in memory, which is freed when it is read.
 const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -37,12 +39,14 @@ pub struct Wire {
     /// What was read from the stream and not handed on yet. Boxed, for there seldom is any.
     read_before: Option<Box<Bytes>>,
     reads_in_a_row: u8,
+    /// The next read gets a header at most.
+    header_alone: bool,
 }
 
 impl Wire {
     /// The engine's end of a line.
     pub const fn new(line: Arc<Line>) -> Self {
-        Self { line, read_before: None, reads_in_a_row: 0 }
+        Self { line, read_before: None, reads_in_a_row: 0, header_alone: false }
     }
 
     /// The same, with bytes that come before all others.
@@ -50,6 +54,14 @@ impl Wire {
     pub fn with_read_before(mut self, bytes: &[u8]) -> Self {
         let own = self.read_before.take().unwrap_or_default();
         self.keep(&[bytes, &own].concat());
+        self
+    }
+
+    /// The same, which hands out the header of the first message alone. Tungstenite makes room for a whole payload besides what it has read of
+    /// it, and keeps the buffer for good if room is left. The first message is CONNECT with its token, and by far the longest of most connections.
+    #[must_use]
+    pub const fn with_header_alone(mut self) -> Self {
+        self.header_alone = true;
         self
     }
 
@@ -77,11 +89,13 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         self.reads_in_a_row += 1;
+        let room = if self.header_alone { buffer.remaining().min(HEADER_BYTES) } else { buffer.remaining() };
         if let Some(before) = &mut self.read_before {
-            let bytes = before.split_to(before.len().min(buffer.remaining()));
+            let bytes = before.split_to(before.len().min(room));
             if before.is_empty() {
                 self.read_before = None;
             }
+            self.header_alone = false;
             self.line.hear(&bytes);
             buffer.put_slice(&bytes);
             return Poll::Ready(Ok(()));
@@ -93,7 +107,8 @@ impl AsyncRead for Wire {
             }
             let read = SCRATCH.with_borrow_mut(|scratch| {
                 let length = self.line.read(scratch)?;
-                let (now, later) = scratch[..length].split_at(length.min(buffer.remaining()));
+                let (now, later) = scratch[..length].split_at(length.min(room));
+                self.header_alone = false;
                 self.line.hear(now);
                 buffer.put_slice(now);
                 self.keep(later);

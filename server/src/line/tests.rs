@@ -80,6 +80,21 @@ async fn what_is_sent_waits_for_the_mark_and_the_mark_is_never_seen() {
 }
 
 #[tokio::test]
+async fn the_header_of_the_first_message_is_read_alone_however_it_came() {
+    for read_before in [0, 5, 8, 20] {
+        let (_line, wire, mut client) = line(PATIENCE).await;
+        let bytes: Vec<u8> = (0..100).collect();
+        let mut wire = wire.with_read_before(&bytes[..read_before]).with_header_alone();
+        client.write_all(&bytes[read_before..]).await.unwrap();
+        let mut read = [0; 128];
+        let first = timeout(PATIENCE, wire.read(&mut read)).await.expect("it comes in time").unwrap();
+        assert!((1..=8).contains(&first), "{first}");
+        let rest = timeout(PATIENCE, wire.read_exact(&mut read[first..100])).await.expect("it comes in time").unwrap();
+        assert_eq!((first + rest, &read[..100]), (100, &bytes[..]), "{read_before}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_gets_between_a_packet_and_its_attachments() {
     let (line, mut wire, mut client) = open_line(PATIENCE).await;
     let event = text(r#"452-["file",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#);
