@@ -278,17 +278,33 @@ impl Settings {
         !phase.is_slow() || round <= self.slow_rounds
     }
 
-    /// All of it, for the readers of a table.
-    pub fn description(&self) -> String {
+    /// What was done in these phases, for the readers of a table.
+    pub fn description(&self, phases: &[Phase]) -> String {
         let Self { rounds, slow_rounds, connections, members, pings, ping_connections, victims, storm, giant, .. } = self;
         let (seconds, idle) = (self.duration.as_secs(), self.idle.as_secs());
-        format!(
-            "Medians of interleaved rounds (lowest–highest), {rounds} of them, of pings, idle connections, the storm and the giant room \
-             {slow_rounds}; each figure that takes time is from {seconds} s of it: {connections} connections \
-             with a browser's headers and an HS256 token; {members} members of the room; {pings} pings of {ping_connections} connections; an \
-             interval of {idle} s between those of idle ones; {storm} clients in the storm beside {victims} of another tenant; {giant} members \
-             of the giant room.\n"
-        )
+        let took = |any: &[Phase]| phases.iter().any(|phase| any.contains(phase));
+        let slow = match slow_rounds {
+            _ if !phases.iter().any(|phase| phase.is_slow()) => String::new(),
+            1 => ", of what takes long one".to_owned(),
+            several => format!(", of what takes long {several}"),
+        };
+        let mut text = format!(
+            "Medians of {rounds} interleaved rounds{slow} (lowest–highest); each figure that takes time is from {seconds} s of it. A client has a \
+             browser's headers and an HS256 token"
+        );
+        let parts = [
+            (took(&[Phase::Connect, Phase::Upgrade]), format!("{connections} connect")),
+            (took(&[Phase::Delivery, Phase::Latency, Phase::Overload, Phase::CrossPod]), format!("{members} are members of the room")),
+            (took(&[Phase::Pings]), format!("{ping_connections} are pinged {pings} times")),
+            (took(&[Phase::Idle]), format!("{connections} are idle, with {idle} s between pings")),
+            (took(&[Phase::Storm]), format!("{storm} are in the storm beside {victims} of another tenant")),
+            (took(&[Phase::Rooms]), format!("{giant} are members of the giant room")),
+        ];
+        for (_, part) in parts.iter().filter(|(took, _)| *took) {
+            text.push_str("; ");
+            text.push_str(part);
+        }
+        text + ".\n"
     }
 
     /// Connections made before those that are measured: the first ones pay for code and pools that later ones find ready.
@@ -322,6 +338,15 @@ mod tests {
     fn what_takes_long_is_done_once() {
         let settings = settings(&["--rounds", "3"]).unwrap();
         assert!(settings.includes(Phase::Idle, 1) && !settings.includes(Phase::Idle, 2) && settings.includes(Phase::Connect, 3));
+    }
+
+    #[test]
+    fn only_phases_that_were_taken_are_told() {
+        let settings = settings(&["--members", "7", "--giant-members", "8"]).unwrap();
+        let told = settings.description(&[Phase::Delivery]);
+        assert!(told.contains("; 7 are members of the room.") && !told.contains("giant") && !told.contains("takes long one"), "{told}");
+        let told = settings.description(&[Phase::Rooms]);
+        assert!(told.contains("; 8 are members of the giant room.") && told.contains("of what takes long one"), "{told}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn compare(mut options: Options) -> Result<ExitCode> {
         report.write_json(file, &settings)?;
     }
     if let Some(file) = &options.write {
-        report.write_document(file, &options.peers, &settings)?;
+        report.write_document(file, &options.peers, &options.phases, &settings)?;
     }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Bench;
 use crate::{
-    client::{Audience, Broadcaster, Broadcasts},
+    client::{Broadcaster, Broadcasts},
     metric::{Metric, Reading},
     peers::Peer,
 };
@@ -14,8 +14,7 @@ const IN_FLIGHT: [usize; 2] = [1, 8];
 
 pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     let settings = bench.settings;
-    let server = bench.single_server(peer).await?;
-    let audience = Audience::connect(server.target, settings.members).await?;
+    let (server, audience) = bench.room(peer).await?;
     let mut readings = Vec::new();
     for &bytes in &settings.sizes {
         let broadcasts = Broadcasts::of_size(bytes)?;

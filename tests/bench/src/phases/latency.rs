@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Bench, percentile_ms};
 use crate::{
-    client::{Audience, Broadcaster, Broadcasts},
+    client::{Broadcaster, Broadcasts},
     metric::{Metric, Reading},
     peers::Peer,
 };
@@ -15,8 +15,7 @@ const BROADCASTS_PER_SECOND: u32 = 50;
 
 pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     let settings = bench.settings;
-    let server = bench.single_server(peer).await?;
-    let audience = Audience::connect(server.target, settings.members).await?;
+    let (server, audience) = bench.room(peer).await?;
     let broadcasts = Broadcasts::of_size(settings.sizes[0])?;
     let interval = Duration::from_secs(1) / BROADCASTS_PER_SECOND;
     let mut broadcaster = Broadcaster::connect(server.target, &audience.ledger).await?;

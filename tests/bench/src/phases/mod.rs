@@ -19,13 +19,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use nix::unistd::Pid;
+use tokio::time::sleep;
 
 use crate::{
     args::{Phase, Settings},
-    client::{Audience, Broadcaster, Broadcasts},
+    client::{Audience, Broadcaster, Broadcasts, Transport, tokens},
     column::Column,
+    credentials::Tenant,
     crowd::Crowd,
-    meter::Meter,
+    meter::{Meter, resident_kib},
     metric::{Metric, Reading},
     peers::Peer,
     server::{Server, Site},
@@ -69,6 +71,28 @@ impl Bench<'_> {
         Server::start(&self.site, peer, PING_INTERVAL, None).await
     }
 
+    /// A server, and the members of a room there.
+    async fn room(&self, peer: Peer) -> Result<(Server, Audience)> {
+        let server = self.single_server(peer).await?;
+        let audience = Audience::connect(server.target, self.settings.members).await?;
+        Ok((server, audience))
+    }
+
+    /// A server that is warm, and the connections that came to it that way.
+    async fn arrivals(&self, peer: Peer, transport: Transport) -> Result<Arrivals> {
+        let settings = self.settings;
+        let server = self.single_server(peer).await?;
+        let warm_up = settings.warm_up_connections();
+        let mut audience = Audience::by(transport);
+        audience.join(server.target, tokens(Tenant::Bench, 0..warm_up)?).await?;
+        sleep(settings.settle).await;
+
+        let empty_kib = resident_kib(server.id())?;
+        let tokens = tokens(Tenant::Bench, warm_up..warm_up + settings.connections)?;
+        let ((), cost) = self.metered(&[&server], audience.join(server.target, tokens)).await?;
+        Ok(Arrivals { server, audience, cost, empty_kib, count: settings.connections })
+    }
+
     /// Clients of another tenant, so many.
     async fn crowd(&self, server: &Server, clients: usize) -> Result<Crowd> {
         let Settings { generator_core, sizes, .. } = self.settings;
@@ -90,6 +114,23 @@ impl Bench<'_> {
         let usage = meter.stop()?;
         let noise = usage.foreign.as_secs_f64() / start.elapsed().as_secs_f64();
         Ok((value, Cost { cpu: usage.own, noise: Metric::Noise.reading(100.0 * noise) }))
+    }
+}
+
+/// Connections that just came to a server.
+struct Arrivals {
+    server: Server,
+    audience: Audience,
+    /// Of their coming.
+    cost: Cost,
+    empty_kib: f64,
+    count: usize,
+}
+
+impl Arrivals {
+    /// The memory that each of them takes.
+    fn kib_each(&self) -> Result<f64> {
+        Ok((resident_kib(self.server.id())? - self.empty_kib) / self.count as f64)
     }
 }
 

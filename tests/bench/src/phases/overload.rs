@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 
 use super::{Bench, Noise};
 use crate::{
-    client::{Audience, Broadcaster, Broadcasts},
+    client::{Broadcaster, Broadcasts},
     metric::{Metric, Reading},
     peers::Peer,
 };
@@ -23,8 +23,7 @@ const BURST: u64 = 800;
 
 pub(super) async fn run(bench: &Bench<'_>, peer: Peer) -> Result<Vec<Reading>> {
     let settings = bench.settings;
-    let server = bench.single_server(peer).await?;
-    let audience = Audience::connect(server.target, settings.members).await?;
+    let (server, audience) = bench.room(peer).await?;
     let broadcasts = Broadcasts::of_size(settings.sizes[0])?;
     let interval = Duration::from_secs(1) / BROADCASTS_PER_SECOND;
     let mut broadcaster = Broadcaster::connect(server.target, &audience.ledger).await?;

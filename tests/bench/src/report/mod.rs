@@ -13,7 +13,7 @@ use self::{
     table::{figure, median, spread, table},
 };
 use crate::{
-    args::Settings,
+    args::{Phase, Settings},
     column::{Column, Connects, Neighbourhood},
     document::{self, Marks},
     metric::{Metric, Reading},
@@ -148,12 +148,12 @@ impl Report {
     }
 
     /// Writes all that was measured into a document, in place of what it says of the same, and the picture of deliveries beside it.
-    pub fn write_document(&self, file: &Path, peers: &[Peer], settings: &Settings) -> Result<()> {
+    pub fn write_document(&self, file: &Path, peers: &[Peer], phases: &[Phase], settings: &Settings) -> Result<()> {
         let picture = self.deliveries(peers);
         let link = picture.as_ref().map_or_else(String::new, |_| format!("![{PLOT_TITLE}]({PLOT})\n\n"));
         let part = |section| {
             let tables = self.section(section, peers)?;
-            let text = if section == Section::Peers { format!("{link}{tables}\n{}", settings.description()) } else { tables };
+            let text = if section == Section::Peers { format!("{link}{tables}\n{}", settings.description(phases)) } else { tables };
             Some((section.marks(), text))
         };
         document::rewrite(file, &Section::ALL.into_iter().filter_map(part).collect::<Vec<_>>())?;
