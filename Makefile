@@ -54,6 +54,12 @@ e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clien
 	[[ $$(ulimit -S -n) == unlimited || $$(ulimit -S -n) -ge 8192 ]] || ulimit -S -n 8192
 	$(CARGO_TEST) --test it
 
+.PHONY: e2e-musl
+e2e-musl: debian-test node-modules musl ## The stories of order, slow readers and stress with static builds, as images have them (not a part of `make test`)
+	$(call say,end-to-end tests of static builds)
+	[[ $$(ulimit -S -n) == unlimited || $$(ulimit -S -n) -ge 8192 ]] || ulimit -S -n 8192
+	$(CARGO) test --locked -p carillon-tests --target $(MUSL) --test it order:: slow:: stress::
+
 .PHONY: e2e-cluster
 e2e-cluster: debian-test node-modules images ## End-to-end tests on a real Kubernetes, installed by Helm
 	$(call say,end-to-end tests on a real Kubernetes)
