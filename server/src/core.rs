@@ -13,6 +13,7 @@ use crate::{
     fleet::Fleet,
     jwt::UnverifiedToken,
     metrics::Metrics,
+    turnstile::Turnstile,
 };
 
 /// The shared parts.
@@ -23,13 +24,15 @@ pub struct Core {
     pub fleet: Fleet,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where connections that come or go wait for their turn.
+    pub turnstile: Turnstile,
     draining: AtomicBool,
 }
 
 impl Core {
     /// Puts the parts together.
     pub fn new(config: ConfigStore, fleet: Fleet, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { config, fleet, metrics, draining: AtomicBool::new(false) })
+        Arc::new(Self { config, fleet, metrics, turnstile: Turnstile::default(), draining: AtomicBool::new(false) })
     }
 
     /// True once the server is going: nobody new is let in.

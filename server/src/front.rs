@@ -97,6 +97,7 @@ impl Front {
         if is_websocket(&request) {
             return self.open_websocket(request, line, &transport(None), None);
         }
+        self.core.turnstile.pass().await;
         let (mut parts, body) = request.into_parts();
         slim_down(&mut parts);
         let seal = |sid: &str| session_ids::seal(&key, self.core.fleet.pod(), sid);
@@ -131,7 +132,7 @@ impl Front {
                 None
             }
         };
-        let engine = self.engine.clone();
+        let (engine, turnstile) = (self.engine.clone(), self.core.turnstile.clone());
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let Ok(parts) = upgraded.downcast::<TokioIo<Wire>>() else { return };
@@ -141,6 +142,7 @@ impl Front {
                 Some(transport) => wire.line().carry_probe(transport),
                 None => wire.line().carry_frames(),
             }
+            turnstile.pass().await;
             engine.call((wire, slim)).await.ok();
         });
         let response = Response::builder()

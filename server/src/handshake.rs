@@ -45,6 +45,7 @@ impl ConnectHandler<LocalAdapter, Handler> for Connect {
     /// the reply must find them.
     fn call_middleware<'a>(&'a self, socket: EngineSocket, auth: &'a Option<Value>) -> MiddlewareResult<'a> {
         Box::pin(async move {
+            self.0.turnstile.pass().await;
             let Some(transport) = transport_of(&socket) else { return Err(refused(Code::NotProgrammed)) };
             match open(&self.0, &socket, &transport, auth.as_ref()).await {
                 Ok(session) => {

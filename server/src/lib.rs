@@ -42,6 +42,7 @@ pub mod shutdown;
 pub mod side_port;
 pub mod tls;
 pub mod transport;
+pub mod turnstile;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -115,7 +116,7 @@ impl Server {
         let pulse = Pulse::new(options.heartbeat);
         let front = Front::new(core.clone(), engine, options.heartbeat, http_api::router(core.clone()).merge(pages));
         let stop = CancellationToken::new();
-        tokio::spawn(listener::serve(listener, front.clone(), pulse.clone(), stop.clone()));
+        tokio::spawn(listener::serve(listener, front.clone(), pulse.clone(), core.turnstile.clone(), stop.clone()));
         tokio::spawn(pulse.run(stop.clone()));
         tokio::spawn(expiry::watch(core.clone(), stop.clone()));
         let stopped = stop.clone();

@@ -2,20 +2,20 @@
 
 use std::{
     cell::RefCell,
-    io,
+    fmt, io,
     pin::Pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{heartbeat::Polls, line::Line, session::Session};
+use crate::{heartbeat::Polls, line::Line, session::Session, turnstile::Turnstile};
 
 /// How long a client that was told to go has to close its side.
 const CUT_SOON: Duration = Duration::from_secs(1);
@@ -41,12 +41,33 @@ pub struct Wire {
     reads_in_a_row: u8,
     /// The next read gets a header at most.
     header_alone: bool,
+    end: End,
+}
+
+/// How far a connection is on its way out.
+enum End {
+    /// It is there.
+    Open(Turnstile),
+    /// The client has gone, and the reader learns it when that is its turn.
+    Waits(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>),
+    /// The reader knows.
+    Told,
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Open(_) => "Open",
+            Self::Waits(_) => "Waits",
+            Self::Told => "Told",
+        })
+    }
 }
 
 impl Wire {
-    /// The engine's end of a line.
-    pub const fn new(line: Arc<Line>) -> Self {
-        Self { line, read_before: None, reads_in_a_row: 0, header_alone: false }
+    /// The engine's end of a line. That the client is gone is told by way of `turnstile`.
+    pub const fn new(line: Arc<Line>, turnstile: Turnstile) -> Self {
+        Self { line, read_before: None, reads_in_a_row: 0, header_alone: false, end: End::Open(turnstile) }
     }
 
     /// The same, with bytes that come before all others.
@@ -60,7 +81,7 @@ impl Wire {
     /// The same, which hands out the header of the first message alone. Tungstenite makes room for a whole payload besides what it has read of
     /// it, and keeps the buffer for good if room is left. The first message is CONNECT with its token, and by far the longest of most connections.
     #[must_use]
-    pub const fn with_header_alone(mut self) -> Self {
+    pub fn with_header_alone(mut self) -> Self {
         self.header_alone = true;
         self
     }
@@ -101,6 +122,11 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         loop {
+            if let End::Waits(turn) = &mut self.end {
+                let result = ready!(turn.as_mut().poll(context));
+                self.end = End::Told;
+                return Poll::Ready(result);
+            }
             if self.line.stream().poll_read_ready(context)?.is_pending() {
                 self.reads_in_a_row = 0;
                 return Poll::Pending;
@@ -112,11 +138,18 @@ impl AsyncRead for Wire {
                 self.line.hear(now);
                 buffer.put_slice(now);
                 self.keep(later);
-                Ok(())
+                Ok(length)
             });
-            match read {
-                Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            match (read, &self.end) {
+                (Err(error), _) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
+                (read @ (Ok(0) | Err(_)), End::Open(turnstile)) => {
+                    let turnstile = turnstile.clone();
+                    self.end = End::Waits(Box::pin(async move {
+                        turnstile.pass().await;
+                        read.map(drop)
+                    }));
+                }
+                (read, _) => return Poll::Ready(read.map(drop)),
             }
         }
     }

@@ -12,6 +12,7 @@ use super::{BACKLOG_BYTES_MAX, ENGINE_WAITS_BYTES, Fault, Line, MARK, SendError,
 use crate::{
     heartbeat::{Heartbeat, Pulse},
     transport::{Transport, Wire},
+    turnstile::Turnstile,
 };
 
 const US: ConnectionId = ConnectionId(7);
@@ -26,7 +27,7 @@ async fn unopened_line(patience: Duration) -> (Arc<Line>, Wire, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let line = Line::new(listener.accept().await.unwrap().0, pulse(patience));
-    (line.clone(), Wire::new(line), client)
+    (line.clone(), Wire::new(line, Turnstile::default()), client)
 }
 
 /// The same, which carries frames.
