@@ -86,7 +86,7 @@ impl LongPolling {
             // The engine before a ping, for what it has taken from its queue would be lost.
             biased;
             () = polls.ended() => Err(Problem::unknown_session()),
-            response = self.poll(&parts, polls), if is_poll => Ok(response),
+            response = self.poll(&parts, polls), if is_poll => response,
             response = call(&self.engine, Request::from_parts(parts.clone(), body)), if !is_poll => Ok(response),
             () = polls.ping_owed(), if is_poll => Ok(Response::builder()
                 .header(header::CONTENT_TYPE, "text/plain; charset=UTF-8")
@@ -96,18 +96,22 @@ impl LongPolling {
     }
 
     /// Polls, but for the engine's own first ping: it comes at once, and would only cost the client a round trip.
-    async fn poll(&self, parts: &Parts, polls: &Polls) -> Response<Body> {
+    ///
+    /// # Errors
+    ///
+    /// When the engine's answer is no answer.
+    async fn poll(&self, parts: &Parts, polls: &Polls) -> Result<Response<Body>, Problem> {
         loop {
             let response = call(&self.engine, Request::from_parts(parts.clone(), Empty::<Bytes>::new())).await;
             if !polls.engine_will_ask() || response.status() != StatusCode::OK {
-                return response;
+                return Ok(response);
             }
             let (head, body) = response.into_parts();
-            let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else { continue };
-            let Some(rest) = without_ping(&body) else { return Response::from_parts(head, Body::from(body)) };
+            let body = body.collect().await.map_err(|_| Problem::bad_gateway())?.to_bytes();
+            let Some(rest) = without_ping(&body) else { return Ok(Response::from_parts(head, Body::from(body))) };
             polls.engine_asked();
             if !rest.is_empty() {
-                return with_body(head, rest);
+                return Ok(with_body(head, rest));
             }
         }
     }

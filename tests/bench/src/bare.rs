@@ -21,7 +21,7 @@ use axum::{
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use socketioxide::{
-    SocketIo,
+    BroadcastError, SocketIo,
     adapter::Adapter,
     extract::{Extension, SocketRef, State, TryData},
     handler::ConnectHandler,
@@ -129,7 +129,8 @@ async fn publish<A: Adapter>(
         return StatusCode::UNAUTHORIZED;
     }
     match io.to(room(&tenant)).emit(event.event, &event.data).await {
-        Ok(()) => StatusCode::ACCEPTED,
+        // Whose queue was full is told in the error; everybody else got it.
+        Ok(()) | Err(BroadcastError::Socket(_)) => StatusCode::ACCEPTED,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
