@@ -30,6 +30,8 @@ dev: ## Runs `carillon dev`: one process, example tenants, a playground at http:
 
 # Tests are always built for the whole workspace, so that each dependency is built once, with one set of features.
 CARGO_TEST := $(CARGO) test --workspace --locked
+# Thousands of clients stand in one process.
+allow-clients = [[ $$(ulimit -S -n) == unlimited || $$(ulimit -S -n) -ge 8192 ]] || ulimit -S -n 8192
 
 .PHONY: check
 check: ## Formatting, lints and unit tests: what to run before every commit
@@ -50,14 +52,13 @@ test: ## Everything: installs what it needs, builds, starts real servers and a r
 .PHONY: e2e
 e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clients, Redis and Chromium
 	$(call say,end-to-end tests with real clients)
-	# Thousands of clients stand in one process.
-	[[ $$(ulimit -S -n) == unlimited || $$(ulimit -S -n) -ge 8192 ]] || ulimit -S -n 8192
+	$(allow-clients)
 	$(CARGO_TEST) --test it
 
 .PHONY: e2e-musl
 e2e-musl: debian-test node-modules musl ## The stories of order, slow readers and stress with static builds, as images have them (not a part of `make test`)
 	$(call say,end-to-end tests of static builds)
-	[[ $$(ulimit -S -n) == unlimited || $$(ulimit -S -n) -ge 8192 ]] || ulimit -S -n 8192
+	$(allow-clients)
 	$(CARGO) test --locked -p carillon-tests --target $(MUSL) --test it order:: slow:: stress::
 
 .PHONY: e2e-cluster

@@ -15,16 +15,14 @@ use crate::{
 pub struct Member {
     id: ConnectionId,
     session: Arc<Session>,
-    /// That of its outlet, once it has one.
+    /// That of its outlet, from the first look on that found one.
     line: OnceLock<Arc<Line>>,
 }
 
 impl Member {
     /// A member.
     pub fn new(session: Arc<Session>) -> Self {
-        let member = Self { id: session.id, session, line: OnceLock::new() };
-        member.line();
-        member
+        Self { id: session.id, session, line: OnceLock::new() }
     }
 
     fn line(&self) -> Option<&Arc<Line>> {
