@@ -48,7 +48,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use carillon_tenant::{FleetName, OriginPolicy};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::run::run;
@@ -97,7 +96,7 @@ impl Server {
     ///
     /// When the port can't be had, or the URL of Redis can't be used.
     pub async fn start(options: Options, pages: Router) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.listen).await?;
+        let listener = listener::bind(options.listen)?;
         let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::new());
         let boot_id = format!("{:016x}", rand::random::<u64>());
