@@ -137,7 +137,7 @@ impl Front {
             let Ok(upgraded) = upgrade.await else { return };
             let Ok(parts) = upgraded.downcast::<TokioIo<Wire>>() else { return };
             // A copy, so that hyper's buffer is freed; clients seldom send before they have the response.
-            let wire = parts.io.into_inner().with_read_before(&parts.read_buf).with_header_alone();
+            let wire = parts.io.into_inner().with_read_before(&parts.read_buf).with_header_alone().in_turn();
             match probes {
                 Some(transport) => wire.line().carry_probe(transport),
                 None => wire.line().carry_frames(),

@@ -15,7 +15,12 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{heartbeat::Polls, line::Line, session::Session, turnstile::Turnstile};
+use crate::{
+    heartbeat::Polls,
+    line::Line,
+    session::Session,
+    turnstile::{Reader, Turnstile},
+};
 
 /// How long a client that was told to go has to close its side.
 const CUT_SOON: Duration = Duration::from_secs(1);
@@ -41,6 +46,8 @@ pub struct Wire {
     reads_in_a_row: u8,
     /// The next read gets a header at most.
     header_alone: bool,
+    /// By way of whom it is told that there is something to read, if it waits for its turn.
+    reader: Option<Arc<Reader>>,
     end: End,
 }
 
@@ -67,7 +74,7 @@ impl fmt::Debug for End {
 impl Wire {
     /// The engine's end of a line. That the client is gone is told by way of `turnstile`.
     pub const fn new(line: Arc<Line>, turnstile: Turnstile) -> Self {
-        Self { line, read_before: None, reads_in_a_row: 0, header_alone: false, end: End::Open(turnstile) }
+        Self { line, read_before: None, reads_in_a_row: 0, header_alone: false, reader: None, end: End::Open(turnstile) }
     }
 
     /// The same, with bytes that come before all others.
@@ -84,6 +91,23 @@ impl Wire {
     pub fn with_header_alone(mut self) -> Self {
         self.header_alone = true;
         self
+    }
+
+    /// The same, which reads when that is its turn: it is one of thousands, and they may all have something to say.
+    #[must_use]
+    pub fn in_turn(mut self) -> Self {
+        if let End::Open(turnstile) = &self.end {
+            self.reader = Some(turnstile.reader());
+        }
+        self
+    }
+
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.line.stream();
+        match &self.reader {
+            Some(reader) => reader.poll(context, |context| stream.poll_read_ready(context)),
+            None => stream.poll_read_ready(context),
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -127,7 +151,7 @@ impl AsyncRead for Wire {
                 self.end = End::Told;
                 return Poll::Ready(result);
             }
-            if self.line.stream().poll_read_ready(context)?.is_pending() {
+            if self.poll_read_ready(context)?.is_pending() {
                 self.reads_in_a_row = 0;
                 return Poll::Pending;
             }

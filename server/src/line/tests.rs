@@ -1,10 +1,17 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use carillon_tenant::ConnectionId;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    task::yield_now,
     time::timeout,
 };
 
@@ -12,7 +19,7 @@ use super::{BACKLOG_BYTES_MAX, ENGINE_WAITS_BYTES, Fault, Line, MARK, SendError,
 use crate::{
     heartbeat::{Heartbeat, Pulse},
     transport::{Transport, Wire},
-    turnstile::Turnstile,
+    turnstile::{READERS_PER_TURN, Turnstile},
 };
 
 const US: ConnectionId = ConnectionId(7);
@@ -24,10 +31,15 @@ fn pulse(timeout: Duration) -> Arc<Pulse> {
 
 /// A line, the engine's end of it, and the client.
 async fn unopened_line(patience: Duration) -> (Arc<Line>, Wire, TcpStream) {
+    unopened_line_at(Turnstile::default(), patience).await
+}
+
+/// The same, which passes `turnstile`.
+async fn unopened_line_at(turnstile: Turnstile, patience: Duration) -> (Arc<Line>, Wire, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let line = Line::new(listener.accept().await.unwrap().0, pulse(patience));
-    (line.clone(), Wire::new(line, Turnstile::default()), client)
+    (line.clone(), Wire::new(line, turnstile), client)
 }
 
 /// The same, which carries frames.
@@ -63,6 +75,33 @@ async fn heard(client: &mut TcpStream, expected: &[&[u8]]) {
     let mut bytes = vec![0; expected.len()];
     timeout(PATIENCE, client.read_exact(&mut bytes)).await.expect("it comes in time").unwrap();
     assert_eq!(bytes, expected, "{}", String::from_utf8_lossy(&bytes));
+}
+
+#[tokio::test]
+async fn clients_who_speak_at_once_are_read_in_turns() {
+    const ALL: usize = 5 * READERS_PER_TURN;
+    let (turnstile, read) = (Turnstile::default(), Arc::new(AtomicUsize::new(0)));
+    let mut clients = Vec::new();
+    for _ in 0..ALL {
+        let (_, wire, client) = unopened_line_at(turnstile.clone(), PATIENCE).await;
+        let (mut wire, read) = (wire.in_turn(), read.clone());
+        tokio::spawn(async move {
+            wire.read_u8().await.unwrap();
+            read.fetch_add(1, Ordering::AcqRel)
+        });
+        clients.push(client);
+    }
+    yield_now().await;
+    clients.iter().for_each(|client| assert_eq!(client.try_write(b"x").unwrap(), 1));
+    let all_read = async {
+        while read.load(Ordering::Acquire) < ALL {
+            let before = read.load(Ordering::Acquire);
+            yield_now().await;
+            let together = read.load(Ordering::Acquire) - before;
+            assert!(together <= READERS_PER_TURN, "{together} were read while somebody else was ready");
+        }
+    };
+    timeout(PATIENCE, all_read).await.expect("all are read in time");
 }
 
 #[tokio::test]
