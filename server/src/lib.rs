@@ -12,6 +12,7 @@ pub mod config_api;
 pub mod config_store;
 pub mod core;
 pub mod cors;
+pub mod descriptors;
 pub mod engine;
 pub mod expiry;
 pub mod fan_out;
@@ -96,6 +97,10 @@ impl Server {
     ///
     /// When the port can't be had, or the URL of Redis can't be used.
     pub async fn start(options: Options, pages: Router) -> io::Result<Self> {
+        match descriptors::make_room() {
+            Ok(limit) => tracing::info!(limit, "file descriptors"),
+            Err(error) => tracing::warn!(%error, "there may be too few file descriptors"),
+        }
         let listener = listener::bind(options.listen)?;
         let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::new());
