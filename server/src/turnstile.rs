@@ -148,23 +148,24 @@ impl Reader {
 
 impl Wake for Reader {
     fn wake(self: Arc<Self>) {
-        // Without a runtime, which is how it shuts down, there is nobody to turn.
-        if Handle::try_current().is_err() {
-            return self.read();
-        }
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         if self.waits.swap(true, Ordering::AcqRel) {
             return;
         }
-        let turnstile = self.turnstile.clone();
-        let mut readers = turnstile.0.readers();
-        if readers.passes > 0 {
-            readers.passes -= 1;
+        let mut readers = self.turnstile.0.readers();
+        let passes = readers.passes > 0;
+        // Without a runtime, which is how it shuts down, there is nobody to turn.
+        if passes || Handle::try_current().is_err() {
+            readers.passes -= usize::from(passes);
             drop(readers);
             return self.read();
         }
-        readers.waiting.push_back(self);
+        readers.waiting.push_back(self.clone());
         drop(readers);
-        turnstile.turn();
+        self.turnstile.turn();
     }
 }
 
