@@ -89,7 +89,7 @@ impl Turnstile {
 
     /// Turns as long as somebody waits.
     fn turn(&self) {
-        if self.0.turning.swap(true, Ordering::AcqRel) {
+        if self.0.turning.swap(true, Ordering::SeqCst) {
             return;
         }
         let turnstile = self.clone();
@@ -104,9 +104,9 @@ impl Turnstile {
                 if inner.is_awaited() {
                     continue;
                 }
-                inner.turning.store(false, Ordering::Release);
-                // Whoever began to wait just before that found it turning.
-                if !inner.is_awaited() || inner.turning.swap(true, Ordering::AcqRel) {
+                // Whoever began to wait just before that found it turning. In one order for all, or this looks for them before it is seen.
+                inner.turning.store(false, Ordering::SeqCst);
+                if !inner.is_awaited() || inner.turning.swap(true, Ordering::SeqCst) {
                     return;
                 }
             }
@@ -116,7 +116,7 @@ impl Turnstile {
 
 impl Inner {
     fn is_awaited(&self) -> bool {
-        self.stepping.load(Ordering::Acquire) > 0 || !self.readers().waiting.is_empty()
+        self.stepping.load(Ordering::SeqCst) > 0 || !self.readers().waiting.is_empty()
     }
 
     fn wake_readers(&self, passes: usize) {
@@ -177,7 +177,7 @@ impl fmt::Debug for Reader {
 
 impl<'a> Stepping<'a> {
     fn new(inner: &'a Inner) -> Self {
-        inner.stepping.fetch_add(1, Ordering::AcqRel);
+        inner.stepping.fetch_add(1, Ordering::SeqCst);
         Self(inner)
     }
 }
