@@ -141,7 +141,8 @@ impl Reader {
     }
 
     fn read(&self) {
-        self.waits.store(false, Ordering::Release);
+        // Sees what whoever found it waiting has seen before.
+        self.waits.swap(false, Ordering::AcqRel);
         self.task.wake();
     }
 }
