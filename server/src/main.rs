@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use carillon_server::args::Args;
 use clap::Parser;
 
-// musl's own allocator takes one lock for all threads, and with mimalloc a connection takes a third more.
+// musl's own allocator takes one lock for all threads, and with mimalloc a connection takes a quarter more.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -35,7 +35,6 @@ struct Inner {
     turning: AtomicBool,
 }
 
-#[derive(Default)]
 struct Readers {
     /// How many may still be woken in this turn.
     passes: usize,
