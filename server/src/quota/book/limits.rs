@@ -56,15 +56,15 @@ impl<T> Book<T> {
     pub(super) fn settle(&mut self, limits: Limits, request: &Request, granted: &Granted) {
         let over = |limit: Limit, count: u64| limit.max().is_some_and(|max| count > u64::from(max));
         self.limits = Some(limits);
-        self.connections.granted = granted.connections;
-        self.connections.over = over(limits.connections, granted.connections_of_others.0 + u64::from(granted.connections));
-        for ((user, _), &(places, others)) in request.users.iter().zip(&granted.users) {
-            self.users.settle(user, places, over(limits.of_user, others + u64::from(places)));
+        let too_many = over(limits.connections, granted.connections_of_others.0 + u64::from(granted.connections));
+        self.connections.settle(request.connections.held, granted.connections, too_many);
+        for ((user, need), &(places, others)) in request.users.iter().zip(&granted.users) {
+            self.users.settle(user, need.held, places, over(limits.of_user, others + u64::from(places)));
         }
         let too_many_rooms = over(limits.rooms, granted.rooms_total);
-        for ((room, _), granted) in request.rooms.iter().zip(&granted.rooms) {
+        for ((room, need), granted) in request.rooms.iter().zip(&granted.rooms) {
             let crowded = over(limits.members, granted.others + u64::from(granted.members));
-            self.rooms.settle(room, granted.members, too_many_rooms || crowded);
+            self.rooms.settle(room, need.members.held, granted.members, too_many_rooms || crowded);
         }
     }
 }

@@ -33,6 +33,15 @@ impl Count {
         }
     }
 
+    /// Takes down what was granted to whom held so much when it was asked for.
+    pub(super) fn settle(&mut self, held: u32, granted: u32, over: bool) {
+        (self.granted, self.over) = (granted, over);
+        if over && granted <= held {
+            // Nothing was granted but what was held, and what got free on the way stays free.
+            self.granted = granted.min(self.used);
+        }
+    }
+
     /// A limit was lowered: nothing that was granted before is taken any more.
     pub(super) fn hold(&mut self) {
         self.granted = self.granted.min(self.used);
@@ -91,10 +100,10 @@ impl<N: Clone + Eq + Hash> Names<N> {
         self.changed.clear();
     }
 
-    pub(super) fn settle(&mut self, name: &N, granted: u32, over: bool) {
+    pub(super) fn settle(&mut self, name: &N, held: u32, granted: u32, over: bool) {
         let count = self.counts.entry(name.clone()).or_default();
-        (count.granted, count.over) = (granted, over);
-        if count.used == 0 && granted == 0 {
+        count.settle(held, granted, over);
+        if count.used == 0 && count.granted == 0 {
             self.counts.remove(name);
         }
     }

@@ -52,6 +52,18 @@ fn what_gets_free_between_the_change_and_the_answer_is_not_taken_again() {
 }
 
 #[test]
+fn what_gets_free_while_an_answer_is_on_its_way_is_not_taken_again() {
+    let mut book = five();
+    let asked = asks(&mut book, &up_to(3), at(300));
+    book.release_connection(&user("x"));
+    let granted = grant(&asked.request, 5);
+    book.answered(asked, Reply::Granted(granted), &up_to(3), at(310));
+    assert_eq!(book.claim(connection("x"), &up_to(3), at(320), 5), None, "granted was what it held when it asked");
+    assert_eq!(answered(&mut book, &up_to(3), 600, 4), [5]);
+    assert_eq!(book.used().0, 4);
+}
+
+#[test]
 fn whoever_asked_under_the_higher_limit_asks_again() {
     let mut book = leased(&up_to(100), at(0));
     for who in 1..10 {
@@ -83,4 +95,11 @@ fn rooms_and_their_members_follow() {
     assert_eq!(answered(&mut book, &with_members(2), 600, 10), [5], "refused: all three stay");
     book.release_member(&room);
     assert_eq!(join(&mut book, &with_members(2), 610, 6), None);
+    let asked = asks(&mut book, &with_members(2), at(900));
+    book.release_member(&room);
+    let mut granted = grant(&asked.request, 1);
+    granted.rooms[0].members = 2;
+    granted.rooms[0].others = 1;
+    book.answered(asked, Reply::Granted(granted), &with_members(2), at(910));
+    assert_eq!(join(&mut book, &with_members(2), 920, 7), None);
 }
