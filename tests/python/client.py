@@ -6,6 +6,10 @@ import threading
 
 import socketio
 
+# Beyond what any story waits. The library's own second passes on a busy machine, and then it closes the socket, even one whose "connect" it tells
+# at that moment, without telling "disconnect".
+WAIT_TIMEOUT_SECONDS = 60
+
 sockets = {}
 printing = threading.Lock()
 
@@ -23,7 +27,7 @@ def open_socket(number, url, token, options):
     client.on("disconnect", lambda reason=None: say(number, "disconnect", reason))
     client.on("*", lambda event, *data: say(number, event, *data))
     try:
-        client.connect(url, auth=None if token is None else {"token": token}, **options)
+        client.connect(url, auth=None if token is None else {"token": token}, wait_timeout=WAIT_TIMEOUT_SECONDS, **options)
     except socketio.exceptions.ConnectionError:
         pass  # already told by connect_error
 

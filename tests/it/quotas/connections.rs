@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carillon_tests::{
     client::Client,
-    eventually::{eventually_within, is},
+    eventually::{eventually, eventually_within, is},
     fleet::Fleet,
     node,
     polling::Polling,
@@ -96,6 +96,8 @@ async fn refused_and_broken_connects_take_no_place() {
         hasty.socket.send(&format!("40{}", json!({"token": token("acme", 1)}))).await;
         drop(hasty);
     }
+    let let_in = || fleet.metric(0, r#"carillon_connects_total{tenant="acme",result="ok"}"#);
+    eventually("every hasty client was let in", || is(let_in(), &20.0)).await;
     fleet.uses("acme", 0, 0, 0).await;
     assert_eq!(fleet.metric(0, r#"carillon_connections{tenant="acme"}"#), 0.0);
 }
