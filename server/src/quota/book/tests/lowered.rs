@@ -1,6 +1,6 @@
 //! Limits that are lowered below what is in use.
 
-use super::{Answer, Book, Claim, Limit, Quotas, RoomName, TAKEN, asks, at, connection, grant, leased, member, served, user};
+use super::{Answer, Book, Claim, Code, Limit, Quotas, RoomName, TAKEN, asks, at, connection, grant, leased, member, served, user};
 use crate::quota::wire::Reply;
 
 fn up_to(connections_max: u32) -> Quotas {
@@ -98,8 +98,8 @@ fn rooms_and_their_members_follow() {
     let asked = asks(&mut book, &with_members(2), at(900));
     book.release_member(&room);
     let mut granted = grant(&asked.request, 1);
-    granted.rooms[0].members = 2;
-    granted.rooms[0].others = 1;
-    book.answered(asked, Reply::Granted(granted), &with_members(2), at(910));
-    assert_eq!(join(&mut book, &with_members(2), 920, 7), None);
+    granted.rooms[0].members = 3;
+    granted.tight_for_ms = 1000;
+    let outcome = book.answered(asked, Reply::Granted(granted), &with_members(2), at(910));
+    assert_eq!(served(&outcome), [(6, Some(Code::RoomMembersMax))]);
 }
