@@ -78,20 +78,29 @@ impl LongPolling {
     ///
     /// When the session ended meanwhile.
     pub async fn answer(&self, parts: Parts, body: Incoming, polls: &Polls) -> Result<Response<Body>, Problem> {
-        let is_poll = parts.method == Method::GET;
+        let ended = async {
+            polls.ended().await;
+            Err(Problem::unknown_session())
+        };
+        if parts.method == Method::GET {
+            return tokio::select! {
+                // The engine before a ping, for what it has taken from its queue would be lost.
+                biased;
+                unknown = ended => unknown,
+                response = self.poll(&parts, polls) => response,
+                () = polls.ping_owed() => Ok(Response::builder()
+                    .header(header::CONTENT_TYPE, "text/plain; charset=UTF-8")
+                    .body(Body::from(PING))
+                    .expect("constant headers are valid")),
+            };
+        }
         if parts.method == Method::POST {
             polls.hear();
         }
         tokio::select! {
-            // The engine before a ping, for what it has taken from its queue would be lost.
             biased;
-            () = polls.ended() => Err(Problem::unknown_session()),
-            response = self.poll(&parts, polls), if is_poll => response,
-            response = call(&self.engine, Request::from_parts(parts.clone(), body)), if !is_poll => Ok(response),
-            () = polls.ping_owed(), if is_poll => Ok(Response::builder()
-                .header(header::CONTENT_TYPE, "text/plain; charset=UTF-8")
-                .body(Body::from(PING))
-                .expect("constant headers are valid")),
+            unknown = ended => unknown,
+            response = call(&self.engine, Request::from_parts(parts, body)) => Ok(response),
         }
     }
 

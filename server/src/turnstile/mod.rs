@@ -5,23 +5,24 @@
 //! and in one turn few of them are let through, with whatever else is ready in between. So do the readers of what clients send, of whom
 //! more are let through: hearing that one client is gone costs little, but that of thousands as much as a message may take.
 
+mod reader;
+
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Wake, Waker},
 };
 
-use futures::task::AtomicWaker;
 use tokio::{runtime::Handle, sync::Semaphore, task::yield_now};
+
+pub(crate) use self::reader::READERS_PER_TURN;
+pub use self::reader::Reader;
+use self::reader::Readers;
 
 /// Steps that each worker takes in one turn. Each of them takes some tens of microseconds.
 const STEPS_PER_TURN: usize = 2;
-/// Readers that each worker wakes in one turn. Each of them takes a few microseconds, if all that it finds is that its client is gone.
-pub(crate) const READERS_PER_TURN: usize = 32;
 
 /// Lets few through in one turn, in the order in which they came.
 #[derive(Clone)]
@@ -35,29 +36,15 @@ struct Inner {
     turning: AtomicBool,
 }
 
-struct Readers {
-    /// How many may still be woken in this turn.
-    passes: usize,
-    /// Each is here at most once.
-    waiting: VecDeque<Arc<Reader>>,
-}
-
 /// Counts as waiting until it is dropped.
 struct Stepping<'a>(&'a Inner);
-
-/// Whoever reads what a client sends, and is woken when that is its turn.
-pub struct Reader {
-    turnstile: Turnstile,
-    task: AtomicWaker,
-    waits: AtomicBool,
-}
 
 impl Default for Turnstile {
     fn default() -> Self {
         Self(Arc::new(Inner {
             steps: Semaphore::new(STEPS_PER_TURN),
             stepping: AtomicUsize::new(0),
-            readers: Mutex::new(Readers { passes: READERS_PER_TURN, waiting: VecDeque::new() }),
+            readers: Mutex::new(Readers::new()),
             turning: AtomicBool::new(false),
         }))
     }
@@ -65,7 +52,7 @@ impl Default for Turnstile {
 
 impl fmt::Debug for Turnstile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (stepping, reading) = (&self.0.stepping, self.0.readers().waiting.len());
+        let (stepping, reading) = (&self.0.stepping, self.0.readers().waiting());
         formatter.debug_struct("Turnstile").field("stepping", stepping).field("reading", &reading).finish_non_exhaustive()
     }
 }
@@ -83,7 +70,7 @@ impl Turnstile {
 
     /// One more who reads what a client sends.
     pub fn reader(&self) -> Arc<Reader> {
-        Arc::new(Reader { turnstile: self.clone(), task: AtomicWaker::new(), waits: AtomicBool::new(false) })
+        Reader::new(self.clone())
     }
 
     /// Turns as long as somebody waits.
@@ -115,63 +102,16 @@ impl Turnstile {
 
 impl Inner {
     fn is_awaited(&self) -> bool {
-        self.stepping.load(Ordering::SeqCst) > 0 || !self.readers().waiting.is_empty()
+        self.stepping.load(Ordering::SeqCst) > 0 || self.readers().waiting() > 0
     }
 
     fn wake_readers(&self, passes: usize) {
-        let mut readers = self.readers();
-        let count = passes.min(readers.waiting.len());
-        let woken: Vec<_> = readers.waiting.drain(..count).collect();
-        readers.passes = passes - count;
-        drop(readers);
+        let woken = self.readers().turn(passes);
         woken.iter().for_each(|reader| reader.read());
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reader {
-    /// Polls for what is to be read: `poll` gets the context of whoever wakes this reader, which wakes the task of `context` when it is its turn.
-    pub fn poll<T>(self: &Arc<Self>, context: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        self.task.register(context.waker());
-        poll(&mut Context::from_waker(&Waker::from(self.clone())))
-    }
-
-    fn read(&self) {
-        // Sees what whoever found it waiting has seen before.
-        self.waits.swap(false, Ordering::AcqRel);
-        self.task.wake();
-    }
-}
-
-impl Wake for Reader {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.waits.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let mut readers = self.turnstile.0.readers();
-        let passes = readers.passes > 0;
-        // Without a runtime, which is how it shuts down, there is nobody to turn.
-        if passes || Handle::try_current().is_err() {
-            readers.passes -= usize::from(passes);
-            drop(readers);
-            return self.read();
-        }
-        readers.waiting.push_back(self.clone());
-        drop(readers);
-        self.turnstile.turn();
-    }
-}
-
-impl fmt::Debug for Reader {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Reader").field("waits", &self.waits).finish_non_exhaustive()
     }
 }
 
@@ -190,8 +130,6 @@ impl Drop for Stepping<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, mem, task::Poll};
-
     use super::*;
 
     #[tokio::test]
@@ -215,57 +153,6 @@ mod tests {
             assert!(turns < 1000, "{} of 100 have passed", passed.lock().unwrap().len());
         }
         assert_eq!(*passed.lock().unwrap(), (0..100).collect::<Vec<_>>());
-    }
-
-    #[tokio::test]
-    async fn of_all_who_may_read_few_are_woken_in_a_turn() {
-        const ALL: usize = 5 * READERS_PER_TURN;
-        let turnstile = Turnstile::default();
-        let (wakers, read) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-        for number in 0..ALL {
-            let (reader, wakers, read) = (turnstile.reader(), wakers.clone(), read.clone());
-            let mut polled = false;
-            tokio::spawn(poll_fn(move |context| {
-                if mem::replace(&mut polled, true) {
-                    read.lock().unwrap().push(number);
-                    return Poll::Ready(());
-                }
-                reader.poll(context, |context| wakers.lock().unwrap().push(context.waker().clone()));
-                Poll::Pending
-            }));
-        }
-        while wakers.lock().unwrap().len() < ALL {
-            yield_now().await;
-        }
-        // Each of them twice: that is one turn.
-        mem::take(&mut *wakers.lock().unwrap()).into_iter().for_each(|waker| {
-            waker.wake_by_ref();
-            waker.wake();
-        });
-        for _ in 0..ALL {
-            let before = read.lock().unwrap().len();
-            yield_now().await;
-            let together = read.lock().unwrap().len() - before;
-            assert!(together <= 2 * READERS_PER_TURN, "{together} read while somebody else was ready");
-        }
-        assert_eq!(*read.lock().unwrap(), (0..ALL).collect::<Vec<_>>());
-    }
-
-    #[tokio::test]
-    async fn a_reader_is_woken_where_nothing_turns() {
-        let turnstile = Turnstile::default();
-        turnstile.0.readers().passes = 0;
-        let (task, woken) = (turnstile.reader(), Arc::new(AtomicBool::new(false)));
-        struct Flag(Arc<AtomicBool>);
-        impl Wake for Flag {
-            fn wake(self: Arc<Self>) {
-                self.0.store(true, Ordering::Release);
-            }
-        }
-        let waker = Waker::from(Arc::new(Flag(woken.clone())));
-        let told = task.poll(&mut Context::from_waker(&waker), |context| context.waker().clone());
-        std::thread::spawn(move || told.wake()).join().unwrap();
-        assert!(woken.load(Ordering::Acquire));
     }
 
     #[tokio::test]
