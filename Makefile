@@ -59,7 +59,7 @@ e2e: debian-test node-modules ## End-to-end tests without Kubernetes: real clien
 e2e-musl: debian-test node-modules musl ## The stories of order, slow readers and stress with static builds, as images have them (not a part of `make test`)
 	$(call say,end-to-end tests of static builds)
 	$(allow-clients)
-	$(CARGO) test --locked -p carillon-tests --target $(MUSL) --test it order:: slow:: stress::
+	$(CARGO) test --locked -p carillon-tests --target $(MUSL) --test it -- order:: slow:: stress::
 
 .PHONY: e2e-cluster
 e2e-cluster: debian-test node-modules images ## End-to-end tests on a real Kubernetes, installed by Helm
