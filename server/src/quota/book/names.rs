@@ -29,7 +29,7 @@ impl Count {
         self.used = self.used.saturating_sub(1);
         self.owed = self.owed.saturating_sub(1);
         if self.over {
-            self.granted = self.granted.min(self.used);
+            self.hold();
         }
     }
 
@@ -38,11 +38,11 @@ impl Count {
         (self.granted, self.over) = (granted, over);
         if over && granted <= held {
             // Nothing was granted but what was held, and what got free on the way stays free.
-            self.granted = granted.min(self.used);
+            self.hold();
         }
     }
 
-    /// A limit was lowered: nothing that was granted before is taken any more.
+    /// More are taken than the limit allows, or may be: nothing that was granted before is taken any more.
     pub(super) fn hold(&mut self) {
         self.granted = self.granted.min(self.used);
         self.over = true;
